@@ -1,0 +1,76 @@
+"""Every exception that crosses a border between two packages of mitmdump.
+
+The text of each is written for the person who runs the program: what happened, where, and where possible what to do
+next. It never holds a credential, so it may go to a log, a flow and an error page as it is.
+"""
+
+from __future__ import annotations
+
+
+class MitmdumpError(Exception):
+    """Base of all errors that mitmdump raises on purpose."""
+
+
+class LocalError(MitmdumpError):
+    """We used one of our own parts wrongly: a bug in mitmdump, never the fault of a peer or a user."""
+
+
+class RemoteError(MitmdumpError):
+    """A peer broke a rule of its protocol.
+
+    `status` is what a client should be told (400, 414, 431 for its own faults, 502 for the server's); it is a hint for
+    whoever answers, codecs do not answer.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class StreamError(MitmdumpError):
+    """A connection broke: reset, timed out, or cut off inside its TLS session."""
+
+
+class ConnectError(MitmdumpError):
+    """An upstream connection could not be made: name, address, TCP, TLS handshake or certificate."""
+
+
+class CertificateError(ConnectError):
+    """The upstream server's certificate was not accepted."""
+
+
+class TlsError(MitmdumpError):
+    """A TLS session failed, in its handshake or later; the text names OpenSSL's reason or the peer's alert."""
+
+
+class ConfdirError(MitmdumpError):
+    """The directory with the CA cannot be used: unreadable, unwritable, or what it holds is no CA."""
+
+
+class FlowFileError(MitmdumpError):
+    """A flow file cannot be read at all: not a flow file, or of a version that this program does not know."""
+
+
+class OutputError(MitmdumpError):
+    """An output could not be opened or written."""
+
+
+class SettingsError(MitmdumpError):
+    """An option's text does not say anything that we understand."""
+
+
+class FilterError(SettingsError):
+    """A filter expression does not parse.
+
+    `text` is the expression, `position` the index of the character that the caret points at, `reason` what is wrong
+    there and what was expected. `str()` gives all of it, with the caret, as a paragraph.
+    """
+
+    def __init__(self, text: str, position: int, reason: str) -> None:
+        super().__init__(text, position, reason)
+        self.text = text
+        self.position = position
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"bad filter: {self.reason}\n    {self.text}\n    {' ' * self.position}^"

@@ -1,0 +1,58 @@
+"""The body of one HTTP message: what is known of it, and where the bytes that were kept are.
+
+A body passes through the proxy in pieces and is kept only where somebody asked for it, so its length can be known
+while its bytes are not. Lengths count the bytes of the message content (RFC 9110 section 6.4): after chunked framing is
+removed, before a content coding is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+PIECE = 64 * 1024
+
+
+class Source(Protocol):
+    """Kept bytes that are not in memory: in a spool, or in a part of a flow file."""
+
+    def __len__(self) -> int: ...
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes in order, in pieces of some 64 KiB."""
+        ...
+
+
+@dataclass(slots=True)
+class Body:
+    """One message body.
+
+    `length`: bytes that passed; `complete`: the end was seen, so `length` is the whole; `sha256`: digest of all that
+    passed, where it was taken; `source`: the kept bytes, None if none were kept (an empty body keeps b"").
+    """
+
+    length: int = 0
+    complete: bool = False
+    sha256: bytes | None = None
+    source: bytes | Source | None = None
+
+    @property
+    def stored(self) -> int:
+        """How many bytes were kept."""
+        return 0 if self.source is None else len(self.source)
+
+    def pieces(self) -> Iterator[bytes]:
+        """The kept bytes in order, some 64 KiB at a time, without holding more than one piece in memory."""
+        source = self.source
+        if source is None:
+            return
+        if not isinstance(source, bytes):
+            yield from source.pieces()
+            return
+        for start in range(0, len(source), PIECE):
+            yield source[start : start + PIECE]
+
+    def read(self) -> bytes | None:
+        """All kept bytes at once, None if none were kept."""
+        source = self.source
+        return source if source is None or isinstance(source, bytes) else b"".join(source.pieces())

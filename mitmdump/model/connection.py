@@ -1,0 +1,47 @@
+"""One network connection, of a client to us or of us to a server, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import getrandbits
+from typing import Literal
+
+Address = tuple[str, int]
+
+
+def new_id() -> int:
+    """A random unsigned 64-bit number: unique in practice over all flow files."""
+    return getrandbits(64)
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class Connection:
+    """What is known of a connection. Times are Unix seconds; what did not happen is None.
+
+    `address` is where a server connection was asked to go (host name and port); `peername` where it arrived.
+    `verification` is "ok" or the reason why the server's certificate was not accepted; None if there was none to check.
+    `certificate_list` holds the peer's chain as DER, leaf first.
+    """
+
+    side: Literal["client", "server"]
+    id: int = field(default_factory=new_id)
+    peername: Address | None = None
+    sockname: Address | None = None
+    address: Address | None = None
+    timestamp_start: float | None = None
+    timestamp_tcp_setup: float | None = None
+    timestamp_tls_setup: float | None = None
+    timestamp_end: float | None = None
+    tls_version: str | None = None
+    cipher: str | None = None
+    alpn_offers: tuple[bytes, ...] = ()
+    alpn: bytes | None = None
+    sni: str | None = None
+    session_resumed: bool = False
+    certificate_list: tuple[bytes, ...] = ()
+    verification: str | None = None
+
+    @property
+    def tls_established(self) -> bool:
+        """Is (or was) this connection inside TLS?"""
+        return self.timestamp_tls_setup is not None

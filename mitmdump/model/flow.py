@@ -1,0 +1,58 @@
+"""A flow: one exchange of messages that a person would point at and say "that one". Plain data.
+
+No event loop, no socket, no file-format version in here; live flows and flows read from a file are the same thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Literal
+
+from .connection import Connection, new_id
+from .message import Message, Request, Response
+
+Kind = Literal["http", "tcp", "udp", "dns"]
+
+
+class Part(IntEnum):
+    """Which of a flow's two bodies."""
+
+    REQUEST = 0
+    RESPONSE = 1
+
+
+@dataclass(slots=True)
+class Error:
+    """Why a flow did not end as it should: one sentence that names the side, and when (Unix seconds)."""
+
+    msg: str
+    timestamp: float
+
+
+@dataclass(slots=True, eq=False)
+class Flow:
+    """One request and its response ("http"), or one raw connection ("tcp").
+
+    `messages` holds the messages of a raw or WebSocket connection in order; of a flow that is still running it holds
+    nothing (they go to the sinks as they pass). `is_replay` says which half was replayed. `metadata` is free for those
+    who annotate flows: JSON-like values under text keys. `extra` are keys of the flow file that this program does not
+    know and therefore keeps.
+    """
+
+    kind: Kind
+    client_conn: Connection
+    server_conn: Connection | None = None
+    request: Request | None = None
+    response: Response | None = None
+    error: Error | None = None
+    messages: Iterable[Message] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+    comment: str = ""
+    marked: str = ""
+    is_replay: Literal["request", "response"] | None = None
+    timestamp_start: float = 0.0
+    timestamp_end: float | None = None
+    id: int = field(default_factory=new_id)
+    extra: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,94 @@
+"""Requests, responses, and the messages of WebSocket and raw connections, as plain data.
+
+Text fields hold what was on the wire: bytes outside UTF-8 are surrogate escapes (see `headers.to_str`), so nothing is
+lost. Times are Unix seconds, None while the thing has not happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from . import content, url
+from .body import Body
+from .headers import Headers
+
+
+@dataclass(slots=True)
+class HttpMessage:
+    """What requests and responses share."""
+
+    http_version: str
+    headers: Headers
+    body: Body = field(default_factory=Body)
+    trailers: Headers | None = None
+    timestamp_start: float | None = None
+    timestamp_end: float | None = None
+
+    @property
+    def raw_content(self) -> bytes | None:
+        """The body as it was on the wire (chunked framing removed), None if it was not kept."""
+        return self.body.read()
+
+    def iter_raw(self) -> Iterator[bytes]:
+        """`raw_content` in pieces, in constant memory."""
+        return self.body.pieces()
+
+    @property
+    def content(self) -> bytes | None:
+        """The body with its content coding undone, at most `content.DECODED_LIMIT` bytes of it.
+
+        Raises ContentError where the body is not what its Content-Encoding says.
+        """
+        raw = self.body.read()
+        return raw if raw is None else content.decode(raw, self.headers.get("content-encoding", "")).data
+
+    @property
+    def text(self) -> str | None:
+        """`content` as text, by the charset of Content-Type; UTF-8 with replacements where there is none."""
+        data = self.content
+        return data if data is None else content.to_text(data, self.headers.get("content-type", ""))
+
+
+@dataclass(slots=True)
+class Request(HttpMessage):
+    """An HTTP request.
+
+    `host` and `port` are where it goes, from the request's target or the connection it arrived in; `authority` is the
+    authority that the client named in its target ("" for origin-form); `path` the path and query sent to the server.
+    """
+
+    method: str = ""
+    scheme: str = ""
+    host: str = ""
+    port: int = 0
+    authority: str = ""
+    path: str = ""
+
+    @property
+    def url(self) -> str:
+        """The URL as a person would type it: host from the Host header, unless the target itself named one."""
+        authority = self.authority or self.headers.get("host", "") or url.join_host_port(self.host, self.port)
+        return url.unparse(self.scheme, authority, self.path)
+
+
+@dataclass(slots=True)
+class Response(HttpMessage):
+    """An HTTP response."""
+
+    status_code: int = 0
+    reason: str = ""
+
+
+MessageKind = Literal["raw", "text", "binary", "close", "ping", "pong"]
+
+
+@dataclass(slots=True)
+class Message:
+    """One message of a WebSocket, or one read of a raw connection (`kind` "raw")."""
+
+    from_client: bool
+    kind: MessageKind
+    timestamp: float
+    content: bytes

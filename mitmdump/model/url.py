@@ -1,0 +1,72 @@
+"""Authorities and URLs, taken apart strictly and put together as a person would type them (RFC 3986, RFC 9110 4.2)."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import AddressValueError, IPv6Address
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+# RFC 3986 section 3.2.2, without percent-encoding, which no resolver takes, and with the underscore that real names
+# have. Whatever else could be read as a host by one program and as something else by the next is refused.
+_REG_NAME = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=-]{1,255}\Z")
+_PORT = re.compile(r"[0-9]{1,5}\Z")
+
+
+def split_host_port(authority: str, default_port: int | None) -> tuple[str, int]:
+    """Take "host", "host:port", "[v6]" or "[v6]:port" apart; the host comes back without brackets.
+
+    Raises ValueError, with a reason fit for an error page, for userinfo, an empty host, or a port outside 1 to 65535
+    (or none at all while there is no default).
+    """
+    if "@" in authority:
+        raise ValueError("userinfo in the authority")
+    if authority.startswith("["):
+        host, bracket, rest = authority[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise ValueError("brackets that do not close around an IPv6 address")
+        try:
+            IPv6Address(host)
+        except AddressValueError:
+            raise ValueError("brackets around what is no IPv6 address") from None
+        port_text = rest[1:]
+    else:
+        host, _, port_text = authority.partition(":")
+        if not _REG_NAME.match(host):
+            raise ValueError("an empty host" if not host else "a character that cannot stand in a host")
+    if not port_text:  # "host:" is allowed, and means the default (RFC 3986 section 6.2.3)
+        if default_port is None:
+            raise ValueError("no port")
+        return host, default_port
+    if not _PORT.match(port_text) or not 0 < int(port_text) < 65536:
+        raise ValueError("a port that is no number from 1 to 65535")
+    return host, int(port_text)
+
+
+def split_absolute(target: str) -> tuple[str, str, str]:
+    """Take an absolute-form target apart into scheme (lower case), authority and path with query.
+
+    The path is never empty, and a fragment, which may not be in a target (RFC 9112 section 3.2), raises ValueError.
+    """
+    scheme, separator, rest = target.partition("://")
+    if not separator:
+        raise ValueError("no scheme")
+    if "#" in rest:
+        raise ValueError("a fragment")
+    end = min((at for at in (rest.find("/"), rest.find("?")) if at >= 0), default=len(rest))
+    path = rest[end:]
+    return scheme.lower(), rest[:end], path if path.startswith("/") else "/" + path
+
+
+def join_host_port(host: str, port: int, scheme: str = "") -> str:
+    """ "host:port" with brackets around an IPv6 address; the port is left out where it is the scheme's default."""
+    name = f"[{host}]" if ":" in host else host
+    return name if DEFAULT_PORTS.get(scheme) == port else f"{name}:{port}"
+
+
+def unparse(scheme: str, authority: str, path: str) -> str:
+    """A URL from its parts; the port is left out where it is the scheme's default."""
+    host, colon, port = authority.rpartition(":")
+    if colon and port == str(DEFAULT_PORTS.get(scheme)) and (":" not in host or host.endswith("]")):
+        authority = host
+    return f"{scheme}://{authority}{'' if path == '*' else path}"

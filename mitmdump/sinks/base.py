@@ -1,0 +1,41 @@
+"""What a sink is: where flows go once a filter has said yes.
+
+stdout and the flow file are both sinks. For one flow the calls come in this order, everything between `begin` and
+`finish` any number of times, the parts of a body in the order of its bytes:
+
+    begin(flow)   data(flow, part, bytes)   message(flow, message)   finish(flow)
+
+At `begin` the flow may be as young as a request head, or finished long ago (read from a file, or decided late). What
+`data` and `message` bring is not kept in the flow: a sink that wants bytes keeps them itself. At `finish` every field
+of the flow that will ever be known is known.
+"""
+
+from __future__ import annotations
+
+from ..model.flow import Flow, Part
+from ..model.message import Message
+
+
+class Sink:
+    """A destination of flows; each hook does nothing until a sink overrides it.
+
+    Any hook may raise OutputError: the output cannot take more, and the caller stops the capture.
+    """
+
+    def begin(self, flow: Flow) -> None:
+        """A flow is wanted; its request head (or, of a raw connection, its connections) is known."""
+
+    def data(self, flow: Flow, part: Part, data: bytes) -> None:
+        """The next piece of the request's or the response's body has passed."""
+
+    def message(self, flow: Flow, message: Message) -> None:
+        """The next message of a WebSocket or a raw connection has passed."""
+
+    def finish(self, flow: Flow) -> None:
+        """Nothing more of this flow will come: it is complete, or `flow.error` says why not."""
+
+    def tick(self, now: float) -> None:
+        """Called about every quarter of a second while flows run; `now` in Unix seconds."""
+
+    def close(self) -> None:
+        """No more flows will come."""
