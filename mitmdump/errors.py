@@ -15,23 +15,30 @@ class LocalError(MitmdumpError):
     """We used one of our own parts wrongly: a bug in mitmdump, never the fault of a peer or a user."""
 
 
-class RemoteError(MitmdumpError):
-    """A peer broke a rule of its protocol.
+class PeerError(MitmdumpError):
+    """A client or a server did not do its part. `status` is what a client should be told, if it can be told anything.
 
-    `status` is what a client should be told (400, 414, 431 for its own faults, 502 for the server's); it is a hint for
-    whoever answers, codecs do not answer.
+    It is a hint for whoever answers: codecs and streams do not answer.
     """
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str, status: int = 502) -> None:
         super().__init__(message)
         self.status = status
 
 
-class StreamError(MitmdumpError):
-    """A connection broke: reset, timed out, or cut off inside its TLS session."""
+class RemoteError(PeerError):
+    """A peer broke a rule of its protocol: 400, 414, 431 for a client's faults, 502 for a server's."""
 
 
-class ConnectError(MitmdumpError):
+class StreamError(PeerError):
+    """A connection broke: reset, timed out (504), or cut off inside its TLS session."""
+
+
+class TlsError(PeerError):
+    """A TLS session failed, in its handshake or later; the text names OpenSSL's reason or the peer's alert."""
+
+
+class ConnectError(PeerError):
     """An upstream connection could not be made: name, address, TCP, TLS handshake or certificate."""
 
 
@@ -39,12 +46,12 @@ class CertificateError(ConnectError):
     """The upstream server's certificate was not accepted."""
 
 
-class TlsError(MitmdumpError):
-    """A TLS session failed, in its handshake or later; the text names OpenSSL's reason or the peer's alert."""
-
-
 class ConfdirError(MitmdumpError):
     """The directory with the CA cannot be used: unreadable, unwritable, or what it holds is no CA."""
+
+
+class ContentError(MitmdumpError):
+    """A body is not what its Content-Encoding says, or that names a coding we do not know."""
 
 
 class FlowFileError(MitmdumpError):
@@ -73,4 +80,6 @@ class FilterError(SettingsError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"bad filter: {self.reason}\n    {self.text}\n    {' ' * self.position}^"
+        # A line break or a tab, fine in a filter, would put the caret under a wrong place.
+        shown = "".join(character if character.isprintable() else " " for character in self.text)
+        return f"bad filter: {self.reason}\n    {shown}\n    {' ' * self.position}^"

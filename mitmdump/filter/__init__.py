@@ -1,0 +1,22 @@
+"""The filter language: one expression decides what is printed, written, replayed.
+
+A filter is asked for its verdict at the stages of a flow, and says True, False, or None while it does not know yet. So
+what nobody wants is never stored, and what somebody wants is passed on as soon as that is known: `~d example.com` is
+decided at the request head, `~c 500` at the response head, `~b error` when the flow is over.
+
+| module | holds |
+|---|---|
+| `stages` | the stages, and Kleene's logic |
+| `words` | cutting a text into tokens; quoting |
+| `arguments` | kinds of arguments: what is expected, how it is read |
+| `regex` | searches that end |
+| `predicates`, `bodies`, `certificate` | what operators look at |
+| `operators` | the table of operators |
+| `expression` | parsed expressions, and the filter |
+| `parser` | from text to filter |
+"""
+
+from .expression import Filter as Filter
+from .parser import parse as parse
+from .stages import Needs as Needs
+from .stages import Stage as Stage

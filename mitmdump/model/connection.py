@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from random import getrandbits
-from typing import Literal
+from typing import Any, Literal
 
 Address = tuple[str, int]
 
@@ -20,7 +20,8 @@ class Connection:
 
     `address` is where a server connection was asked to go (host name and port); `peername` where it arrived.
     `verification` is "ok" or the reason why the server's certificate was not accepted; None if there was none to check.
-    `certificate_list` holds the peer's chain as DER, leaf first.
+    `certificate_list` holds the peer's chain as DER, leaf first. `extra` are keys of the flow file that this program
+    does not know and therefore keeps.
     """
 
     side: Literal["client", "server"]
@@ -40,6 +41,7 @@ class Connection:
     session_resumed: bool = False
     certificate_list: tuple[bytes, ...] = ()
     verification: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def tls_established(self) -> bool:

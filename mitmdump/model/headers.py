@@ -25,7 +25,8 @@ class Headers(MutableMapping[str, str]):
     """An ordered multi-map of header fields.
 
     `headers["name"]` ignores case and joins repeated fields with ", " (RFC 9110 section 5.3); Set-Cookie, which must
-    not be joined, is read with `get_all`. `fields` is the list of (name, value) as sent, free to be read and changed.
+    not be joined, is read with `get_all`. `fields` is the list of (name, value) as sent, free to be read and changed; a
+    list given to the constructor becomes it, without a copy.
     """
 
     __slots__ = ("fields",)

@@ -37,16 +37,18 @@ class HttpMessage:
 
     @property
     def content(self) -> bytes | None:
-        """The body with its content coding undone, at most `content.DECODED_LIMIT` bytes of it.
+        """The body with its content codings undone; of what had some, at most `content.DECODED_LIMIT` bytes.
 
-        Raises ContentError where the body is not what its Content-Encoding says.
+        None if it was not kept. Raises ContentError where the body is not what its Content-Encoding says.
         """
-        raw = self.body.read()
-        return raw if raw is None else content.decode(raw, self.headers.get("content-encoding", "")).data
+        encoding = self.headers.get("content-encoding", "")
+        if not encoding or self.body.source is None:
+            return self.body.read()
+        return content.decode(self.body.pieces(), encoding).data
 
     @property
     def text(self) -> str | None:
-        """`content` as text, by the charset of Content-Type; UTF-8 with replacements where there is none."""
+        """`content` as text, see `content.to_text`; raises what `content` raises."""
         data = self.content
         return data if data is None else content.to_text(data, self.headers.get("content-type", ""))
 
@@ -68,7 +70,12 @@ class Request(HttpMessage):
 
     @property
     def url(self) -> str:
-        """The URL as a person would type it: host from the Host header, unless the target itself named one."""
+        """The URL as a person would type it: host from the Host header, unless the target itself named one.
+
+        Of a request that was refused because its target makes no sense, the target.
+        """
+        if not self.scheme:
+            return self.path
         authority = self.authority or self.headers.get("host", "") or url.join_host_port(self.host, self.port)
         return url.unparse(self.scheme, authority, self.path)
 

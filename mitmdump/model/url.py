@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from ipaddress import AddressValueError, IPv6Address
+from ipaddress import AddressValueError, IPv6Address, ip_address
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # RFC 3986 section 3.2.2, without percent-encoding, which no resolver takes, and with the underscore that real names
 # have. Whatever else could be read as a host by one program and as something else by the next is refused.
 _REG_NAME = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=-]{1,255}\Z")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*\Z")
 _PORT = re.compile(r"[0-9]{1,5}\Z")
 
 
@@ -25,10 +26,8 @@ def split_host_port(authority: str, default_port: int | None) -> tuple[str, int]
         host, bracket, rest = authority[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
             raise ValueError("brackets that do not close around an IPv6 address")
-        try:
-            IPv6Address(host)
-        except AddressValueError:
-            raise ValueError("brackets around what is no IPv6 address") from None
+        if not _is_ipv6(host):
+            raise ValueError("brackets around what is no IPv6 address")
         port_text = rest[1:]
     else:
         host, _, port_text = authority.partition(":")
@@ -43,19 +42,37 @@ def split_host_port(authority: str, default_port: int | None) -> tuple[str, int]
     return host, int(port_text)
 
 
+def _is_ipv6(host: str) -> bool:
+    try:
+        # A zone has a meaning only on the machine that named it, and any text passes for one.
+        return IPv6Address(host).scope_id is None
+    except AddressValueError:
+        return False
+
+
 def split_absolute(target: str) -> tuple[str, str, str]:
     """Take an absolute-form target apart into scheme (lower case), authority and path with query.
 
-    The path is never empty, and a fragment, which may not be in a target (RFC 9112 section 3.2), raises ValueError.
+    The path is never empty. Raises ValueError, with a reason fit for an error page, where there is no scheme, and for a
+    fragment, which may not be in a target (RFC 9112 section 3.2).
     """
     scheme, separator, rest = target.partition("://")
-    if not separator:
+    if not separator or not _SCHEME.match(scheme):
         raise ValueError("no scheme")
     if "#" in rest:
         raise ValueError("a fragment")
     end = min((at for at in (rest.find("/"), rest.find("?")) if at >= 0), default=len(rest))
     path = rest[end:]
     return scheme.lower(), rest[:end], path if path.startswith("/") else "/" + path
+
+
+def is_address(host: str) -> bool:
+    """Is this host an IPv4 or IPv6 address rather than a name?"""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def join_host_port(host: str, port: int, scheme: str = "") -> str:
@@ -65,8 +82,12 @@ def join_host_port(host: str, port: int, scheme: str = "") -> str:
 
 
 def unparse(scheme: str, authority: str, path: str) -> str:
-    """A URL from its parts; the port is left out where it is the scheme's default."""
+    """A URL from its parts; the port is left out where it is the scheme's default, or empty.
+
+    The path "*" (RFC 9112 section 3.2.4) is of the server as a whole: its URL has none.
+    """
     host, colon, port = authority.rpartition(":")
-    if colon and port == str(DEFAULT_PORTS.get(scheme)) and (":" not in host or host.endswith("]")):
+    is_default = port in ("", str(DEFAULT_PORTS.get(scheme, "")))
+    if colon and is_default and (":" not in host or host.endswith("]")):
         authority = host
     return f"{scheme}://{authority}{'' if path == '*' else path}"

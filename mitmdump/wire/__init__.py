@@ -1,0 +1,8 @@
+"""Floor 1: protocols as bytes in, events out, and back. No sockets, no event loop, no clock.
+
+| module | holds |
+|---|---|
+| `events` | the vocabulary that all HTTP versions share |
+| `head` | request and status lines, header fields, and the framing that they announce (RFC 9112) |
+| `http1` | the HTTP/1 codec, for either role |
+"""

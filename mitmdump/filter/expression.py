@@ -1,0 +1,127 @@
+"""Parsed expressions, and the filter that one becomes.
+
+The tree is what was written, and gives the canonical text. For evaluation it is turned, once, into nested functions, in
+which the operands of `&` and `|` are ordered by when and at what cost they answer. The result does not depend on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
+from typing import Literal
+
+from ..model.flow import Flow
+from .operators import Operator
+from .stages import Needs, Stage, Test, Verdict, all_of, any_of, negation
+from .words import quote
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """An operator with the value of its argument."""
+
+    operator: Operator
+    value: object = None
+
+    def __str__(self) -> str:
+        return f"~{self.operator.code}" if self.value is None else f"~{self.operator.code} {quote(str(self.value))}"
+
+    def terms(self) -> Iterator[Term]:
+        yield self
+
+    def rank(self) -> tuple[int, int]:
+        return self.operator.stage, self.operator.cost
+
+    def test(self) -> Test:
+        return self.operator.build(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The opposite of an expression."""
+
+    operand: Node
+
+    def __str__(self) -> str:
+        return f"!{self.operand}"
+
+    def terms(self) -> Iterator[Term]:
+        return self.operand.terms()
+
+    def rank(self) -> tuple[int, int]:
+        return self.operand.rank()
+
+    def test(self) -> Test:
+        return negation(self.operand.test())
+
+
+@dataclass(frozen=True, slots=True)
+class Junction:
+    """Two expressions or more, joined by "and" or by "or"."""
+
+    sign: Literal["&", "|"]
+    operands: tuple[Node, ...]
+
+    def __str__(self) -> str:
+        return f"({f' {self.sign} '.join(map(str, self.operands))})"
+
+    def terms(self) -> Iterator[Term]:
+        for operand in self.operands:
+            yield from operand.terms()
+
+    def rank(self) -> tuple[int, int]:
+        """As late as the latest part, as expensive as all of them."""
+        stages, costs = zip(*(operand.rank() for operand in self.operands), strict=True)
+        return max(stages), sum(costs)
+
+    def test(self) -> Test:
+        tests = [operand.test() for operand in sorted(self.operands, key=lambda operand: operand.rank())]
+        return all_of(tests) if self.sign == "&" else any_of(tests)
+
+
+Node = Term | Not | Junction
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A filter: asks of a flow whether it is wanted. Immutable; made by `parse`.
+
+    `str()` is its canonical text, with all parentheses, which parses to an equal filter. Two filters are equal where
+    these texts are, and both are sensitive to case or both not.
+    """
+
+    expression: Node
+    case_sensitive: bool
+    _test: Test = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_test", self.expression.test())
+
+    def __str__(self) -> str:
+        return str(self.expression)
+
+    def verdict(self, flow: Flow, stage: Stage) -> Verdict:
+        """Is this flow wanted, as far as that is known at `stage`? At END the answer is never None.
+
+        At REQUEST the request's body, and at END both bodies and the messages, have to be readable in the flow, as far
+        as `needs` says so.
+        """
+        return self._test(flow, stage)
+
+    @property
+    def needs(self) -> Needs:
+        """The bytes that the verdict depends on."""
+        return reduce(or_, (term.operator.needs for term in self.expression.terms()), Needs.NOTHING)
+
+    def explain(self) -> str:
+        """How the expression was understood, and when each part of it is decided; several lines."""
+        terms = dict.fromkeys(self.expression.terms())
+        width = max(len(str(term)) for term in terms)
+        lines = [f"{term!s:{width}}  {_explained(term.operator)}" for term in terms]
+        return "\n".join([str(self), "", *lines])
+
+
+def _explained(operator: Operator) -> str:
+    return f"{operator.looks_at}; decided {operator.stage.moment}"

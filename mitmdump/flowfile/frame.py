@@ -1,0 +1,170 @@
+"""Frames: the outermost layer of a flow file, a plain stream of msgpack ext 32 objects.
+
+    0xC9 | length: u32 big-endian | type: i8 | crc: u32 big-endian | content
+
+`length` counts crc and content; `crc` is CRC-32 (zlib) of the type byte and the content; `content` is msgpack. Always
+ext 32, never the shorter forms, so that a frame can be found again: where no whole frame stands, `Frames` searches
+for the next 0xC9 with a known type, a plausible length and a correct crc, and tells what it had to skip.
+
+Files are hostile. No number read from one is ever the size of an allocation: a frame is gathered in bounded reads and
+lies in memory only as far as its bytes exist. Nor may checksums that fail cost more than a multiple of the file: a
+length can claim 64 MiB at every sixth byte, which is why work done in vain has a budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from struct import Struct
+from typing import NamedTuple
+from zlib import crc32
+
+from ..errors import OutputError
+
+MARK = 0xC9
+HEADER = Struct(">BIbI")
+SECTION, CONNECTION, FLOW, BODY, MESSAGE, END = range(6)
+
+# A reader holds one frame in memory at a time, so its size needs an end. Our writer cuts bodies and messages into
+# pieces of 1 MiB; what can be larger is header fields, certificates and metadata, and this is far more than any proxy
+# lets through (pcapng readers draw their line at 16 MiB, mitmproxy's at 1 TB and have paid for it).
+MAX_CONTENT = 64 * 1024 * 1024
+
+_CHUNK = 256 * 1024
+_CRC_SIZE = 4
+_BEFORE_LENGTH_COUNTS = HEADER.size - _CRC_SIZE
+_SEEDS = {code: crc32(code.to_bytes(1, "big", signed=True)) for code in range(-128, 128)}
+
+# With what a known frame's content begins: a map, or an array of three or five. Makes a false find rarer still.
+_MAPS = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
+_FIRST_BYTES = {SECTION: _MAPS, CONNECTION: _MAPS, FLOW: _MAPS, BODY: {0x93}, MESSAGE: {0x95}, END: _MAPS}
+
+# Bytes that may be checksummed in vain: at first, and for each byte of the input. Ordinary damage costs a fraction.
+_VAIN = 4 * MAX_CONTENT
+_VAIN_PER_BYTE = 64
+
+
+def encode(code: int, content: bytes) -> bytes:
+    """One frame of this type. Raises OutputError for content above MAX_CONTENT, which no reader would take."""
+    size = len(content)
+    if size > MAX_CONTENT:
+        raise OutputError(
+            f"a record of {size} bytes cannot be written: a flow file takes at most {MAX_CONTENT} bytes besides bodies"
+            " and messages. Does a script keep too much in the metadata of a flow?"
+        )
+    return HEADER.pack(MARK, size + _CRC_SIZE, code, crc32(content, _SEEDS[code])) + content
+
+
+class Frame(NamedTuple):
+    """One whole frame; `offset` is where its content begins in the input."""
+
+    code: int
+    content: bytes
+    offset: int
+
+
+class Frames:
+    """The frames of an input, in order, whatever else stands between them.
+
+    `read(n)` gives at most n bytes, none only at the end. `damaged(offset, size, reason)` is told of each stretch of
+    bytes that no frame was found in. `offset` is where in the input the first byte from `read` stands.
+    """
+
+    def __init__(self, read: Callable[[int], bytes], damaged: Callable[[int, int, str], None], offset: int = 0) -> None:
+        self._read = read
+        self._damaged = damaged
+        self._buffer = b""
+        self._at = 0  # where in the buffer the next frame should begin
+        self._base = offset  # where in the input the buffer begins
+        self._ended = False
+        self._vain = 0
+
+    def peek(self, size: int) -> bytes:
+        """The next `size` bytes, fewer only at the end, without taking them."""
+        self._have(size)
+        return self._buffer[self._at : self._at + size]
+
+    def __iter__(self) -> Iterator[Frame]:
+        while self._have(1):
+            found = self._frame(0)
+            if isinstance(found, str):
+                self._resynchronise(found)
+                continue
+            self._at += HEADER.size + len(found.content)
+            yield found
+
+    def _have(self, size: int) -> bool:
+        """Are there `size` bytes from here on? Reads on, a bounded piece at a time, until that is known."""
+        missing = size - (len(self._buffer) - self._at)
+        if missing <= 0 or self._ended:
+            return missing <= 0
+        pieces = [self._buffer[self._at :]]
+        while missing > 0 and not self._ended:
+            piece = self._read(_CHUNK)
+            pieces.append(piece)
+            missing -= len(piece)
+            self._ended = not piece
+        self._base += self._at
+        self._at = 0
+        self._buffer = b"".join(pieces)
+        return missing <= 0
+
+    def _frame(self, ahead: int) -> Frame | str:
+        """The frame that begins `ahead` bytes from here, or why there is none."""
+        if not self._have(ahead + HEADER.size):
+            return "the file ends inside a frame"
+        mark, length, code, crc = HEADER.unpack_from(self._buffer, self._at + ahead)
+        if mark != MARK:
+            return "no frame begins here"
+        if not _CRC_SIZE <= length <= MAX_CONTENT + _CRC_SIZE:
+            return "a frame of impossible length"
+        if not self._have(ahead + _BEFORE_LENGTH_COUNTS + length):
+            return "the file ends inside a frame"
+        start = self._at + ahead + HEADER.size
+        if self._vain + length > _VAIN + _VAIN_PER_BYTE * (self._base + start):
+            return "too many frames with a wrong checksum"
+        content = self._buffer[start : start + length - _CRC_SIZE]
+        if crc32(content, _SEEDS[code]) != crc:
+            self._vain += length
+            return "a frame with a wrong checksum"
+        return Frame(code, content, self._base + start)
+
+    def _resynchronise(self, reason: str) -> None:
+        """Skip to where the next whole frame begins, or to the end, and report it."""
+        start = self._base + self._at
+        if not self._skip_claimed():
+            self._search()
+        self._damaged(start, self._base + self._at - start, reason)
+
+    def _skip_claimed(self) -> bool:
+        """Skip the broken frame by its own length, if a frame follows there.
+
+        Most damage is inside a content, and a content may hold frames (of a flow file that somebody downloaded) which
+        are not ours to read.
+        """
+        if not self._have(HEADER.size):
+            return False
+        mark, length, _, _ = HEADER.unpack_from(self._buffer, self._at)
+        size = _BEFORE_LENGTH_COUNTS + length
+        if mark != MARK or length > MAX_CONTENT + _CRC_SIZE or not isinstance(self._frame(size), Frame):
+            return False
+        self._at += size
+        return True
+
+    def _search(self) -> None:
+        self._at += 1
+        while self._have(HEADER.size + 1):
+            place = self._buffer.find(MARK, self._at)
+            if place < 0:
+                self._at = len(self._buffer)
+                continue
+            self._at = place
+            if self._is_plausible() and isinstance(self._frame(0), Frame):
+                return
+            self._at += 1
+        self._at = len(self._buffer)
+
+    def _is_plausible(self) -> bool:
+        if not self._have(HEADER.size + 1):
+            return False
+        code, first = self._buffer[self._at + 5], self._buffer[self._at + HEADER.size]
+        return first in _FIRST_BYTES.get(code, ())

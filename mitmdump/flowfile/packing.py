@@ -1,0 +1,69 @@
+"""msgpack, with what a recorder needs on the way out and a reader of hostile files on the way in.
+
+Out: strings that are not well-formed Unicode (a script can make them) are written all the same. In: nothing is
+allocated by a number that a file claims, nesting is bounded, and extension types are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped]
+
+# msgpack's C code makes an array as long as its header says before it has seen one element, up to 1,024 levels deep.
+# Arrays longer than this go to its Python twin, which only ever holds what was there.
+_LONG_ARRAY = 4096
+
+# As deep as JSON is found in the wild; whoever walks a value recursively is safe.
+_DEPTH = 32
+
+
+def make_packer() -> Callable[[Any], bytes]:
+    """A function that packs plain values; it is not for use by several threads."""
+    strict, lenient = msgpack.Packer().pack, msgpack.Packer(unicode_errors="surrogatepass").pack
+
+    def pack(value: Any) -> bytes:
+        try:
+            packed: bytes = strict(value)
+        except UnicodeEncodeError:
+            packed = lenient(value)
+        return packed
+
+    return pack
+
+
+def _refuse(code: int, _: bytes) -> Any:
+    raise ValueError(f"extension type {code} inside a frame")
+
+
+_OPTIONS = {"unicode_errors": "surrogatepass", "ext_hook": _refuse, "timestamp": 1}
+_unpack: Callable[[bytes], Any] = partial(msgpack.unpackb, max_array_len=_LONG_ARRAY, **_OPTIONS)
+
+
+def unpack(content: bytes) -> Any:
+    """The value in the content of a frame. Raises ValueError for what is not exactly one msgpack value."""
+    try:
+        return _unpack(content)
+    except ValueError as error:
+        if type(error) is not ValueError or len(content) <= _LONG_ARRAY:  # the subclasses are about other faults
+            raise
+    from msgpack import fallback
+
+    return fallback.unpackb(content, **_OPTIONS)
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """A value as JSON could hold it, or bytes; what is not such a value becomes text, so it can always be written."""
+    if value is None or isinstance(value, bool | float | str | bytes):
+        return value
+    if isinstance(value, int) and -(2**63) <= value < 2**64:
+        return value
+    if not isinstance(value, Mapping | list | tuple | set | frozenset):
+        return str(value)
+    if depth == _DEPTH:
+        return f"({type(value).__name__}, nested too deeply)"
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, depth + 1) for key, item in value.items()}
+    return [plain(item, depth + 1) for item in value]

@@ -1,0 +1,299 @@
+"""Reading flow files: frames in, flows out, in the order in which the flows ended.
+
+A flow is delivered when its final FLOW frame comes. What came before it (partial FLOW frames, pieces of bodies,
+messages) waits in an `_Assembly`; any number of flows may be under way. Bodies and messages stay where they are: in the
+file, or for a pipe in a spool. A flow never crosses from one section into another, so at the next SECTION, or at the
+end, those still under way are delivered as cut off, with all that arrived of them.
+
+Damage is skipped and listed; nothing that a file holds makes the reader raise anything but FlowFileError.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from io import BytesIO, FileIO
+from itertools import chain, islice
+from os import PathLike
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any, BinaryIO, NamedTuple
+
+from ..errors import FlowFileError
+from ..model.body import Body
+from ..model.connection import Connection
+from ..model.flow import Error, Flow
+from . import frame
+from .frame import Frame, Frames
+from .kept import KeptBody, KeptMessages, OnDisk, Spool, Store
+from .packing import unpack
+from .schema import FORMAT, Told, read_connection, read_flow, read_message, read_piece, read_section
+from .upgrade import VERSION, check, upgrade
+from .writer import WINDOW
+
+# The remembered connections of a hostile file: the same 16 KiB each that an honest one has at the very most.
+_WINDOW_BYTES = 16 * 1024 * WINDOW
+
+# A SECTION shows within so many bytes. If none does, the beginning may be damaged: a whole frame within so many more.
+_HEAD = 64
+_SEARCHED = 1024 * 1024
+
+_CUT_OFF = "the capture was cut off before this flow ended"
+_LOST = "a part of this flow was lost to damage in the file"
+
+
+class Damage(NamedTuple):
+    """A stretch of a file that could not be read: where, how many bytes were skipped, and what is wrong with them."""
+
+    offset: int
+    size: int
+    reason: str
+
+
+def recognise(head: bytes) -> bool:
+    """Does a file that begins with these bytes (64 are enough) look like a flow file?"""
+    return head[:1] == b"\xc9" and head[5:6] == b"\0" and FORMAT.encode() in head[:_HEAD]
+
+
+class FlowReader:
+    """The flows of a file, one after the other: `for flow in reader`.
+
+    `damage` and `cut_off` (how many flows were delivered without their end) grow on the way. With `strict`, damage
+    raises FlowFileError. `name` is what messages call the file. As a context manager it closes the file at the end;
+    bodies that lie in the file can be read until then.
+
+    Raises FlowFileError, here or on the way, for what is no flow file or was written by a newer mitmdump.
+    """
+
+    def __init__(self, file: BinaryIO, *, name: str = "", strict: bool = False) -> None:
+        self.damage: list[Damage] = []
+        self.cut_off = 0
+        self.name = name or str(getattr(file, "name", "the input"))
+        self._file = file
+        self._strict = strict
+        self._disk = _on_disk(file, self.name)
+        self._version = VERSION
+        self._connections: OrderedDict[int, tuple[int, Connection]] = OrderedDict()  # id: size of the frame, and it
+        self._connection_bytes = 0
+        self._under_way: dict[int, _Assembly] = {}
+        self._handlers: dict[int, Callable[[Frame, Any], Iterable[Flow]]] = {
+            frame.SECTION: self._section,
+            frame.CONNECTION: self._connection,
+            frame.FLOW: self._flow,
+            frame.BODY: self._body,
+            frame.MESSAGE: self._message,
+        }
+        frames = Frames(self._read_some, self._damaged, file.tell() if self._disk else 0)
+        self._check_beginning(frames)
+        following = iter(frames)
+        first = list(islice(following, 1))
+        self._check_version(first)
+        self._flows = self._read(chain(first, following))
+
+    def __iter__(self) -> Iterator[Flow]:
+        return self
+
+    def __next__(self) -> Flow:
+        return next(self._flows)
+
+    def __enter__(self) -> FlowReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _read_some(self, size: int) -> bytes:
+        read = getattr(self._file, "read1", self._file.read)  # of a pipe, what is there
+        try:
+            data: bytes = read(size)
+        except OSError as error:
+            raise FlowFileError(f"cannot read {self.name}: {error.strerror or error}") from error
+        return data
+
+    def _check_beginning(self, frames: Frames) -> None:
+        """An empty input holds no flows; one torn inside its first frame neither."""
+        head = frames.peek(_HEAD)
+        torn = len(head) < _HEAD and head[:1] in (b"", b"\xc9") and head[5:6] in (b"", b"\0")
+        if not torn and not recognise(head) and not _holds_frame(frames.peek(_SEARCHED)):
+            raise FlowFileError(f"{self.name} is not a flow file")
+
+    def _check_version(self, first: list[Frame]) -> None:
+        """Refuse a newer file before anything else is done with it."""
+        for found in first:
+            if found.code == frame.SECTION:
+                with suppress(ValueError, TypeError):
+                    self._section(found, unpack(found.content))
+
+    def _read(self, frames: Iterator[Frame]) -> Iterator[Flow]:
+        for found in frames:
+            handler = self._handlers.get(found.code)
+            if handler is None:  # END, and what a later program may add
+                continue
+            try:
+                content = unpack(found.content)
+                if self._version != VERSION:
+                    content = upgrade(self._version, found.code, content)
+                flows = handler(found, content)
+            except (ValueError, TypeError) as error:
+                self._damaged(found.offset - frame.HEADER.size, frame.HEADER.size + len(found.content), str(error))
+                continue
+            yield from flows
+        yield from self._deliver_cut_off()
+
+    def _damaged(self, offset: int, size: int, reason: str) -> None:
+        self.damage.append(Damage(offset, size, reason))
+        if self._strict:
+            raise FlowFileError(f"{self.name} is damaged at byte {offset}: {reason}")
+
+    def _section(self, _: Frame, content: Any) -> Iterable[Flow]:
+        version = read_section(content)
+        try:
+            check(version)
+        except FlowFileError as error:
+            raise FlowFileError(f"cannot read {self.name}: {error}") from None
+        self._version = version
+        return self._deliver_cut_off()
+
+    def _connection(self, found: Frame, content: Any) -> Iterable[Flow]:
+        connection, size = read_connection(content), len(found.content)
+        replaced = self._connections.pop(connection.id, None)
+        self._connections[connection.id] = (size, connection)
+        self._connection_bytes += size - (replaced[0] if replaced else 0)
+        while len(self._connections) > WINDOW or self._connection_bytes > _WINDOW_BYTES:
+            _, (size, _) = self._connections.popitem(last=False)
+            self._connection_bytes -= size
+        return ()
+
+    def _find_connection(self, connection_id: int, side: Any) -> Connection:
+        found = self._connections.get(connection_id)
+        return Connection(side, connection_id) if found is None else found[1]
+
+    def _flow(self, _: Frame, content: Any) -> Iterable[Flow]:
+        flow, told = read_flow(content, self._find_connection)
+        if not told.done:
+            self._assembly(flow.id).flow = flow
+            return ()
+        assembly = self._under_way.pop(flow.id, None)
+        if assembly is not None:
+            assembly.attach(flow)
+        if told.streamed is not None or told.messages is not None:
+            _mark_lost(flow, assembly or _Assembly(Spool()), told)
+        return (flow,)
+
+    def _body(self, found: Frame, content: Any) -> Iterable[Flow]:
+        flow_id, part, data = read_piece(content)
+        assembly = self._assembly(flow_id)
+        body = assembly.bodies[part]
+        if body is None:
+            body = assembly.bodies[part] = KeptBody(assembly.store)
+        body.add(found.offset + len(found.content) - len(data), data)
+        return ()
+
+    def _message(self, found: Frame, content: Any) -> Iterable[Flow]:
+        flow_id, _ = read_message(content)
+        assembly = self._assembly(flow_id)
+        if assembly.messages is None:
+            assembly.messages = KeptMessages(assembly.store)
+        assembly.messages.add(found.offset, found.content)
+        return ()
+
+    def _assembly(self, flow_id: int) -> _Assembly:
+        assembly = self._under_way.get(flow_id)
+        if assembly is None:
+            assembly = self._under_way[flow_id] = _Assembly(self._disk or Spool())
+        return assembly
+
+    def _deliver_cut_off(self) -> Iterator[Flow]:
+        cut_off, self._under_way = self._under_way, {}
+        for assembly in cut_off.values():
+            flow = assembly.flow
+            if flow is None:  # damage took the frames that say what it was
+                continue
+            assembly.attach(flow)
+            flow.error = flow.error or Error(_CUT_OFF, flow.timestamp_start)
+            for body in _bodies(flow):
+                if body is not None:
+                    body.length = max(body.length, body.stored)
+                    body.complete = body.complete and body.stored == body.length
+            self.cut_off += 1
+            yield flow
+
+
+class _Assembly:
+    """What has come of a flow whose final FLOW frame has not."""
+
+    __slots__ = ("bodies", "flow", "messages", "store")
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.flow: Flow | None = None
+        self.bodies: list[KeptBody | None] = [None, None]
+        self.messages: KeptMessages | None = None
+
+    def attach(self, flow: Flow) -> None:
+        """Give the flow what came in frames of its own. Content inside a FLOW frame is in place of BODY frames."""
+        for body, kept in zip(_bodies(flow), self.bodies, strict=True):
+            if body is not None and body.source is None:
+                body.source = kept
+        if self.messages is not None:
+            flow.messages = self.messages
+
+
+def _bodies(flow: Flow) -> tuple[Body | None, Body | None]:
+    return flow.request.body if flow.request else None, flow.response.body if flow.response else None
+
+
+def _mark_lost(flow: Flow, assembly: _Assembly, told: Told) -> None:
+    """Compare what came with what the final frame says was written; a hole in a body must not go unnoticed."""
+    lost = told.messages is not None and told.messages != len(assembly.messages or ())
+    for body, kept, size in zip(_bodies(flow), assembly.bodies, told.streamed or (0, 0), strict=True):
+        if told.streamed is not None and size != len(kept or b""):
+            lost = True
+            if body is not None:
+                body.complete = False
+    if lost:
+        flow.error = flow.error or Error(_LOST, flow.timestamp_start)
+
+
+def _on_disk(file: BinaryIO, name: str) -> OnDisk | None:
+    """The file as a store of its own bodies, if it can be: not a pipe, nor something that is unpacked on the fly."""
+    raw = getattr(file, "raw", file)
+    if not isinstance(raw, FileIO) or not S_ISREG(os.fstat(raw.fileno()).st_mode):
+        return None
+    return OnDisk(raw, name)
+
+
+def _holds_frame(data: bytes) -> bool:
+    frames = Frames(BytesIO(data).read, lambda *_: None)
+    return next(iter(frames), None) is not None
+
+
+def open_flows(file: str | PathLike[str] | BinaryIO, *, strict: bool = False) -> FlowReader:
+    """The flows of a file: a path, "-" for standard input, or a binary file object.
+
+        with open_flows("out.flows") as flows:
+            for flow in flows:
+                print(flow.request.url)
+
+    Raises FlowFileError where the file cannot be read, is no flow file, or is newer than this program. See FlowReader.
+    """
+    if file == "-":
+        return FlowReader(sys.stdin.buffer, name="standard input", strict=strict)
+    if not isinstance(file, str | PathLike):
+        return FlowReader(file, strict=strict)
+    try:
+        opened = Path(file).open("rb")  # noqa: SIM115  # the reader closes it
+    except OSError as error:
+        raise FlowFileError(f"cannot read {os.fspath(file)}: {error.strerror}") from error
+    try:
+        return FlowReader(opened, name=os.fspath(file), strict=strict)
+    except BaseException:
+        opened.close()
+        raise

@@ -1,0 +1,186 @@
+"""Writing flow files: the frames of one section, each in one call of `write`, so that what was written survives us.
+
+A small flow that has ended is one FLOW frame with its bodies inside (`FlowWriter.write`). A flow that is large, or not
+over yet, is a `RunningFlow`: a FLOW frame with what is known so far, BODY and MESSAGE frames as things pass, and the
+final FLOW frame. `FlowWriter.add` chooses between the two for a flow that is all there.
+
+A CONNECTION frame goes before the first flow that names the connection, and again when its facts have changed or when
+4,096 other CONNECTION frames have been written since: readers need not remember more (`WINDOW`), and neither do we.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import fields
+from hashlib import sha256
+from operator import attrgetter
+
+from .. import __version__
+from ..model.body import Body
+from ..model.connection import Connection
+from ..model.flow import Flow, Part
+from ..model.message import Message
+from . import frame
+from .packing import make_packer
+from .schema import FORMAT, Map, connection_map, flow_map
+from .upgrade import VERSION
+
+# A body of up to this size stands inside its FLOW frame.
+INLINE = 64 * 1024
+
+# A larger piece of a body, or a larger message, is written as several, so that readers get by with little memory.
+PIECE = 1024 * 1024
+
+# How many connections a reader remembers, newest last: some 16 MiB where each has a chain of four certificates.
+WINDOW = 4096
+
+_facts = attrgetter(*(field.name for field in fields(Connection) if field.name not in ("id", "side", "extra")))
+
+
+class FlowWriter:
+    """One section of a flow file.
+
+    `write` is called with whole frames; what it raises goes through to the caller, who must not go on writing then.
+    `created` is the time in Unix seconds. The counts say how many frames of each type were written.
+    """
+
+    def __init__(
+        self, write: Callable[[bytes], object], *, created: float, software: str = f"mitmdump {__version__}"
+    ) -> None:
+        self.connections = 0
+        self.flows = 0
+        self.pieces = 0
+        self.messages = 0
+        self._write = write
+        self._pack = make_packer()
+        self._known: OrderedDict[int, int] = OrderedDict()  # id of a connection, hash of its facts as written
+        head = {"format": FORMAT, "version": VERSION, "created": created, "software": software}
+        write(frame.encode(frame.SECTION, self._pack(head)))
+
+    def write(self, flow: Flow, request_content: bytes | None = None, response_content: bytes | None = None) -> None:
+        """Write a flow that has ended, with bodies that fit into its frame (None: not kept)."""
+        self.put_flow(flow, flow_map(flow, request_content, response_content), done=True)
+
+    def start(self, flow: Flow) -> RunningFlow:
+        """Write what is known of a flow whose bytes are still to come."""
+        return RunningFlow(self, flow)
+
+    def add(self, flow: Flow) -> None:
+        """Write a flow with all that it holds: the kept bytes of its bodies, and its messages."""
+        messages = iter(flow.messages)
+        first = next(messages, None)
+        bodies = [message.body if message else Body() for message in (flow.request, flow.response)]
+        if first is None and all(body.stored <= INLINE for body in bodies):
+            self.write(flow, *(body.read() for body in bodies))
+            return
+        running = self.start(flow)
+        for part, body in zip(Part, bodies, strict=True):
+            for piece in body.pieces():
+                running.data(part, piece)
+        if first is not None:
+            running.message(first)
+        for message in messages:
+            running.message(message)
+        running.finish(*(b"" if body.source is not None else None for body in bodies))
+
+    def close(self) -> None:
+        """Write the END frame. The writer must not be used afterwards."""
+        counts = {name: getattr(self, name) for name in ("connections", "flows", "pieces", "messages")}
+        self._write(frame.encode(frame.END, self._pack(counts)))
+
+    def put_flow(self, flow: Flow, found: Map, *, done: bool) -> None:
+        """Write a FLOW frame, in one piece with the connections that must go before it."""
+        if done:
+            found["done"] = True
+        before = self._connection_frame(flow.client_conn)
+        if flow.server_conn is not None:
+            before += self._connection_frame(flow.server_conn)
+        self._write(before + frame.encode(frame.FLOW, self._pack(found)))
+        if done:
+            self.flows += 1
+
+    def put_piece(self, flow_id: int, part: Part, data: bytes) -> None:
+        """Write BODY frames."""
+        for start in range(0, len(data), PIECE):
+            content = self._pack((flow_id, int(part), data[start : start + PIECE]))
+            self._write(frame.encode(frame.BODY, content))
+            self.pieces += 1
+
+    def put_message(self, flow_id: int, message: Message) -> int:
+        """Write a message; returns in how many MESSAGE frames, of which an empty one takes one."""
+        data = message.content
+        starts = range(0, len(data) or 1, PIECE)
+        for start in starts:
+            piece = data[start : start + PIECE]
+            content = self._pack((flow_id, message.from_client, message.kind, message.timestamp, piece))
+            self._write(frame.encode(frame.MESSAGE, content))
+        self.messages += len(starts)
+        return len(starts)
+
+    def _connection_frame(self, connection: Connection) -> bytes:
+        """A CONNECTION frame, or nothing where readers know it already."""
+        known = self._known
+        facts = hash(_facts(connection))
+        if known.get(connection.id) == facts:
+            return b""
+        known[connection.id] = facts
+        known.move_to_end(connection.id)
+        if len(known) > WINDOW:
+            known.popitem(last=False)
+        self.connections += 1
+        return frame.encode(frame.CONNECTION, self._pack(connection_map(connection)))
+
+
+class RunningFlow:
+    """A flow that is written while it runs. The bytes of its bodies go into the file as they come, and are hashed."""
+
+    __slots__ = ("_digests", "_flow", "_has_response", "_messages", "_streamed", "_writer")
+
+    def __init__(self, writer: FlowWriter, flow: Flow) -> None:
+        self._writer = writer
+        self._flow = flow
+        self._digests = (sha256(), sha256())
+        self._streamed = [0, 0]
+        self._messages = 0
+        self._tell()
+
+    def data(self, part: Part, data: bytes) -> None:
+        """Write the next piece of a body."""
+        self._tell_response()
+        self._digests[part].update(data)
+        self._streamed[part] += len(data)
+        self._writer.put_piece(self._flow.id, part, data)
+
+    def message(self, message: Message) -> None:
+        """Write the next message."""
+        self._tell_response()
+        self._messages += self._writer.put_message(self._flow.id, message)
+
+    def finish(self, request_content: bytes | None = None, response_content: bytes | None = None) -> None:
+        """Write the final FLOW frame. A content stands for a body that had no `data`."""
+        contents = (request_content, response_content)
+        request, response = (None if self._streamed[part] else contents[part] for part in Part)
+        found = flow_map(self._flow, request, response)
+        for part, name in enumerate(("request", "response")):
+            if name in found and self._streamed[part]:
+                self._seal(found[name]["body"], part)
+        if any(self._streamed):
+            found["streamed"] = self._streamed
+        if self._messages:
+            found["messages"] = self._messages
+        self._writer.put_flow(self._flow, found, done=True)
+
+    def _seal(self, body: Map, part: int) -> None:
+        """Note what we know of a body because all of it passed here."""
+        if body.setdefault("length", self._streamed[part]) == self._streamed[part]:
+            body.setdefault("sha256", self._digests[part].digest())
+
+    def _tell_response(self) -> None:
+        """If we are cut off, what comes from the server needs a response to belong to."""
+        if not self._has_response and self._flow.response is not None:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._has_response = self._flow.response is not None
+        self._writer.put_flow(self._flow, flow_map(self._flow, None, None), done=False)

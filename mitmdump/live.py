@@ -1,0 +1,206 @@
+"""The proxy as a process: event loop, listening sockets, signals, and an orderly end.
+
+The first SIGINT or SIGTERM stops accepting, lets what is in flight finish within `timeout_stop` seconds, then closes
+the files; a second one does not wait. SIGHUP reopens the flow file, SIGUSR1 says the counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import signal
+import socket
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from time import time
+
+from .app import Job
+from .errors import OutputError, SettingsError
+from .model.url import join_host_port
+from .net.listener import Listener, bind
+from .proxy.client import serve
+from .proxy.services import Services
+from .tls.authority import Authority
+from .tls.contexts import Contexts
+
+TICK_SECONDS = 0.25
+# Descriptors that are not connections: standard streams, files, the event loop's own, listening sockets, resolver.
+RESERVED_FILES = 24
+FILES_PER_CLIENT = 2
+
+
+def run_proxy(job: Job) -> int:
+    """Serve clients until a signal, or until an output fails; returns the exit status.
+
+    Raises MitmdumpError if the proxy cannot start.
+    """
+    settings = job.settings
+    services = Services(settings, job.outlet, _contexts(job), job.log.warn, job.log.debug)
+    sockets = _bind(settings.listen_hosts, settings.listen_port)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_Proxy(job, services, sockets).run())
+    return job.close()
+
+
+def _contexts(job: Job) -> Contexts:
+    settings = job.settings
+    is_new = not settings.confdir.exists()
+    authority = Authority.load_or_create(settings.confdir, key_type=settings.ca_key, now=time())
+    if is_new:
+        job.log.info(f"made a CA of your own; clients have to trust {settings.confdir / 'mitmdump-ca-cert.pem'}")
+    return Contexts(authority, upstream_ca=settings.upstream_ca)
+
+
+def _bind(hosts: Sequence[str], port: int) -> list[socket.socket]:
+    try:
+        return bind(hosts, port)
+    except OSError as error:
+        where = ", ".join(join_host_port(host, port) for host in hosts)
+        advice = "Choose another port with -p, or stop the program that holds it."
+        if isinstance(error, socket.gaierror) or error.errno != 98:
+            advice = "Choose another address with --listen-host, or another port with -p."
+        reason = (error.strerror or str(error)).lower()
+        raise SettingsError(f"cannot listen on {where}: {reason}. {advice}") from None
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # it is not made for every platform
+        return None
+    return uvloop.Loop
+
+
+def _client_limit(job: Job) -> int:
+    """How many clients we can serve, given how many files we may open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = job.settings.max_connections
+    needed = wanted * FILES_PER_CLIENT + RESERVED_FILES
+    if soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    limit = max(1, min(wanted, (soft - RESERVED_FILES) // FILES_PER_CLIENT))
+    if limit < wanted:
+        job.log.info(f"{limit} clients at a time, because only {soft} files may be open (ulimit -n)")
+    return limit
+
+
+class _Proxy:
+    """The running proxy."""
+
+    def __init__(self, job: Job, services: Services, sockets: Sequence[socket.socket]) -> None:
+        self._job = job
+        self._services = services
+        self._clients: set[asyncio.Task[None]] = set()
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._listener = Listener(
+            sockets,
+            self._serve,
+            limit=_client_limit(job),
+            count=lambda: len(self._clients),
+            make_room=lambda: services.close_idle(1),
+            warn=job.log.warn,
+        )
+
+    async def run(self) -> None:
+        """From the first client to the last."""
+        self._handle_signals()
+        self._services.own_addresses = self._listener.addresses
+        self._job.on_failure = self._stop_at_once
+        self._listener.start()
+        ticker = asyncio.create_task(self._tick())
+        self._announce()
+        await self._stop.wait()
+        self._listener.stop()
+        self._services.stopping = True
+        self._services.close_idle(len(self._services.idle))
+        await self._finish_clients()
+        ticker.cancel()
+
+    def _serve(self, sock: socket.socket) -> None:
+        task = asyncio.create_task(serve(self._services, sock))
+        self._clients.add(task)
+        task.add_done_callback(self._client_done)
+
+    def _client_done(self, task: asyncio.Task[None]) -> None:
+        self._clients.discard(task)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        self._job.log.error(
+            f"this should not have happened: {type(error).__name__}: {error}. Please report it (--debug)"
+        )
+        if self._job.settings.debug:
+            import traceback  # rarely
+
+            traceback.print_exception(error)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self._job.outlet.tick(time())
+
+    async def _finish_clients(self) -> None:
+        """Let what is in flight finish, for so long; then cut it off."""
+        if self._clients:
+            hurry = asyncio.create_task(self._hurry.wait())
+            everybody = asyncio.ensure_future(asyncio.gather(*self._clients, return_exceptions=True))
+            seconds = self._job.settings.timeout_stop
+            await asyncio.wait([hurry, everybody], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            hurry.cancel()
+        for task in self._clients:
+            task.cancel()
+        await asyncio.gather(*self._clients, return_exceptions=True)
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._end)
+        loop.add_signal_handler(signal.SIGHUP, self._reopen)
+        loop.add_signal_handler(signal.SIGUSR1, lambda: self._job.log.error(self._job.summary()))
+
+    def _end(self) -> None:
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    def _stop_at_once(self) -> None:
+        self._stop.set()
+        self._hurry.set()
+
+    def _reopen(self) -> None:
+        if self._job.recorder is None:
+            return
+        try:
+            self._job.recorder.reopen()
+        except OutputError as error:
+            self._job.outlet.fail(error)
+
+    def _announce(self) -> None:
+        """Say that we are ready, to people and to programs."""
+        settings, log = self._job.settings, self._job.log
+        addresses = [join_host_port(*address) for address in self._listener.addresses]
+        recording = f", recording to {self._job.recorder.path}" if self._job.recorder else ""
+        log.info(f"listening on {' and '.join(addresses)}{recording}")
+        if settings.ssl_insecure:
+            log.error("server certificates are not verified (-k)")
+        if settings.ready_file:
+            ready = {
+                "addresses": self._listener.addresses,
+                "pid": os.getpid(),
+                "ca": str(settings.confdir.absolute() / "mitmdump-ca-cert.pem"),
+            }
+            _write_atomically(settings.ready_file, json.dumps(ready) + "\n")
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    """A file that is there whole or not at all. Raises OutputError."""
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False) as file:
+            file.write(text)
+        Path(file.name).replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}. Name another file with --ready-file") from None

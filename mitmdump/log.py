@@ -1,0 +1,35 @@
+"""What is said to the person who runs the program: lines on stderr, each prefixed, each harmless for a terminal."""
+
+from __future__ import annotations
+
+import sys
+
+from .sinks.render import harmless
+
+
+class Log:
+    """Lines on stderr. `quiet` leaves only what is wrong, `verbose` adds what helps to find out why."""
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self._quiet = quiet
+        self._verbose = verbose
+
+    def error(self, text: str) -> None:
+        """Something is wrong, and the user has to know."""
+        try:
+            sys.stderr.write(f"mitmdump: {harmless(text)}\n")
+            sys.stderr.flush()
+        except OSError:
+            pass  # nobody is left to be told
+
+    warn = error
+
+    def info(self, text: str) -> None:
+        """What is going on."""
+        if not self._quiet:
+            self.error(text)
+
+    def debug(self, text: str) -> None:
+        """Details for those who asked for them."""
+        if self._verbose:
+            self.error(text)

@@ -1,0 +1,345 @@
+"""One connection as everything above sees it: read, peek, write, drain, start_tls, close.
+
+TLS is a session on the stream, not another stream around it: after `start_tls` the same methods speak plaintext. Bytes
+cross in two calls each way, `data_received` -> `session.receive` and `session.send` -> `transport.write`.
+
+Back-pressure: reading pauses while more than `HIGH_WATER` bytes wait unread; writers `await drain()` while `congested`.
+
+Time-outs cost nothing per byte. Each stream has a number of seconds, `patience`, that somebody will wait for its peer;
+one timer for all streams (`Streams`) adds up how long each has been quiet while it was waited for, and breaks the
+connection of a peer that outstays it. The precision is that timer's second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from ..errors import PeerError, StreamError, TlsError
+from ..model.connection import Address
+
+HIGH_WATER = 256 * 1024
+SWEEP_SECONDS = 1.0
+_RESET = struct.pack("ii", 1, 0)
+
+
+class Session(Protocol):
+    """What a stream needs of a TLS session (`tls.session.Session` is one)."""
+
+    established: bool
+    closed: bool
+
+    def handshake(self) -> None: ...
+    def receive(self, data: bytes) -> bytes: ...
+    def send(self, data: bytes) -> None: ...
+    def take(self) -> bytes: ...
+    def close(self) -> None: ...
+
+
+class Streams:
+    """All open streams: their number, their time-outs, and a way to end them all."""
+
+    def __init__(self) -> None:
+        self._open: set[Stream] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, stream: Stream) -> None:
+        """Watch over a stream that has just opened."""
+        self._open.add(stream)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
+
+    def discard(self, stream: Stream) -> None:
+        """Forget a stream that has closed."""
+        self._open.discard(stream)
+
+    def abort_all(self, error: StreamError) -> None:
+        """Break every connection; whoever waits for one sees `error`."""
+        for stream in list(self._open):
+            stream.abort(error)
+
+    def _sweep(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep) if self._open else None
+        for stream in list(self._open):
+            stream.grow_older(SWEEP_SECONDS)
+
+
+class Stream(asyncio.Protocol):
+    """A connection to `peer` ("client" or "server").
+
+    `read` and the like raise StreamError or TlsError when the connection is broken. One task at a time may wait to
+    read, and one to write.
+    """
+
+    def __init__(self, peer: str, streams: Streams, on_connect: Callable[[Stream], object] | None = None) -> None:
+        self.peer = peer
+        self.patience = float("inf")
+        self.forgiving = True  # does a peer that sends anything get its time anew?
+        self.congested = False
+        self.write_ended = False
+        self.on_end: Callable[[], None] | None = None
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.peername: Address | None = None
+        self.sockname: Address | None = None
+        self._streams = streams
+        self._on_connect = on_connect
+        self._session: Session | None = None
+        self._buffer = b""
+        self._eof = False
+        self._error: PeerError | None = None
+        self._closed = False
+        self._quiet = 0.0
+        self._paused = False
+        self._reader: asyncio.Future[None] | None = None
+        self._writer: asyncio.Future[None] | None = None
+
+    # -- for those who use it -----------------------------------------------------------------------------------------
+
+    @property
+    def ended(self) -> bool:
+        """Will the peer send no more, or is the connection broken or closed?"""
+        return self._eof or self._closed
+
+    @property
+    def broken(self) -> bool:
+        """Can nothing more be written to the peer?"""
+        return self._closed
+
+    @property
+    def has_data(self) -> bool:
+        """Are there bytes to read without waiting?"""
+        return bool(self._buffer)
+
+    async def read(self) -> bytes:
+        """The next bytes, as many as there are; b"" when the peer has ended its side."""
+        while not self._buffer:
+            if self._error:
+                raise self._error
+            if self._eof:
+                return b""
+            await self._wait_to_read()
+        data, self._buffer = self._buffer, b""
+        if self._paused:
+            self._resume()
+        return data
+
+    async def peek(self, count: int) -> bytes:
+        """All bytes that have come and were not read, once there are at least `count`, or the peer has ended."""
+        while len(self._buffer) < count and not self._eof:
+            if self._error:
+                raise self._error
+            await self._wait_to_read()
+        return self._buffer
+
+    def unread(self, data: bytes) -> None:
+        """Give bytes back, to be read again."""
+        self._buffer = data + self._buffer
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; what cannot leave at once is kept (see `drain`). Raises StreamError when the peer is gone."""
+        if self._closed:
+            raise self._error or StreamError(f"the connection to the {self.peer} is closed")
+        if self._session is None:
+            self.transport.write(data)
+            return
+        self._session.send(data)
+        self.transport.write(self._session.take())
+
+    async def drain(self) -> None:
+        """Wait while the peer is slower than we are."""
+        while self.congested:
+            if self._error:
+                raise self._error
+            self._quiet = 0.0
+            self._writer = asyncio.get_running_loop().create_future()
+            try:
+                await self._writer
+            finally:
+                self._writer = None
+
+    async def start_tls(self, session: Session) -> None:
+        """Do a TLS handshake, with what was peeked as its first bytes; from then on all is inside TLS."""
+        data, self._buffer = self._buffer, b""
+        self._session = session
+        try:
+            session.handshake()
+            self._write_session()
+            if data:
+                self._receive(data)
+            while not session.established:
+                if self._error:
+                    raise self._error
+                if self._eof:
+                    raise TlsError(f"the {self.peer} closed the connection in the TLS handshake")
+                await self._wait_to_read()
+        except TlsError:
+            self._write_session()  # the alert that says why
+            raise
+
+    def write_eof(self) -> None:
+        """End our side; the peer may still send."""
+        if self._closed or self.write_ended:
+            return
+        self.write_ended = True
+        if self._session is not None:
+            self._session.close()
+            self._write_session()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def close(self, *, clean: bool = True) -> None:
+        """End both sides, after what was written has left; not `clean`: without ending TLS, so as to look cut off."""
+        if self._closed:
+            return
+        if clean and self._session is not None and self._session.established and not self.write_ended:
+            self._session.close()
+            self._write_session()
+        self._closed = True
+        self.transport.close()
+
+    def abort(self, error: PeerError) -> None:
+        """Break the connection at once, so that the peer sees it broken; who waits for it here sees `error`."""
+        if self._closed:
+            return
+        self._fail(error)
+        # A reset, because a FIN would look like the proper end of a body that is delimited by the connection's close.
+        if sock := self.transport.get_extra_info("socket"):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
+
+    async def linger(self, seconds: float) -> None:
+        """End our side and let the peer read our last words: closing with bytes unread would make TCP drop them.
+
+        RFC 9112 section 9.6. The peer has `seconds` to end its side, whatever it sends till then is thrown away.
+        """
+        self.patience, self.forgiving = seconds, False
+        try:
+            self.write_eof()
+            while await self.read():
+                pass
+        except (StreamError, TlsError):
+            pass  # it is over either way
+        self.close()
+
+    # -- for the timer ------------------------------------------------------------------------------------------------
+
+    def grow_older(self, seconds: float) -> None:
+        """Time has passed; it counts against the peer while somebody waits for it."""
+        if self._reader is None and self._writer is None:
+            return
+        self._quiet += seconds
+        if self._quiet > self.patience:
+            what = "sent nothing" if self._writer is None else "took no data"
+            what = what if self.forgiving else "was not done"
+            self.abort(StreamError(f"the {self.peer} {what} for {self.patience:g} seconds", 504))
+
+    # -- for the event loop -------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(HIGH_WATER)
+        self.peername = _address(transport.get_extra_info("peername"))
+        self.sockname = _address(transport.get_extra_info("sockname"))
+        self._streams.add(self)
+        if self._on_connect:
+            self._on_connect(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self.forgiving:
+            self._quiet = 0.0
+        if self._session is None:
+            self._buffer = self._buffer + data if self._buffer else data
+        else:
+            try:
+                self._receive(data)
+            except TlsError as error:
+                self._write_session()
+                self._fail(error)
+                self.transport.close()
+                return
+        if len(self._buffer) > HIGH_WATER and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        if self._session is not None and not self._session.closed:
+            self._error = self._error or StreamError(f"the {self.peer} cut the connection off without ending TLS")
+        self._eof = True
+        self._wake()
+        if self.on_end:
+            self.on_end()
+        return True  # our side stays open: a client may end its side and still want the answer
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._streams.discard(self)
+        if not self._closed:
+            reason = f" ({exc})" if isinstance(exc, OSError) and exc.strerror else ""
+            self._fail(StreamError(f"the {self.peer} broke the connection{reason}"))
+        self._session = None  # frees OpenSSL's buffers even if somebody still holds the stream
+
+    def pause_writing(self) -> None:
+        self.congested = True
+
+    def resume_writing(self) -> None:
+        self.congested = False
+        self._quiet = 0.0
+        if self._writer and not self._writer.done():
+            self._writer.set_result(None)
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _receive(self, data: bytes) -> None:
+        session = self._session
+        assert session is not None
+        plain = session.receive(data)
+        self._buffer = self._buffer + plain if self._buffer else plain
+        self._write_session()
+        if session.closed and not self._eof:
+            self._eof = True
+            if self.on_end:
+                self.on_end()
+
+    def _write_session(self) -> None:
+        if self._session is not None and not self._closed and (data := self._session.take()):
+            self.transport.write(data)
+
+    def _fail(self, error: PeerError) -> None:
+        self._error = self._error or error
+        self._closed = True
+        self.congested = False
+        if self._writer and not self._writer.done():
+            self._writer.set_exception(self._error)
+        self._wake()
+        if self.on_end:
+            self.on_end()
+
+    async def _wait_to_read(self) -> None:
+        self._quiet = 0.0 if self.forgiving else self._quiet
+        self._reader = asyncio.get_running_loop().create_future()
+        try:
+            await self._reader
+        finally:
+            self._reader = None
+
+    def _wake(self) -> None:
+        if self._reader and not self._reader.done():
+            self._reader.set_result(None)
+
+    def _resume(self) -> None:
+        self._paused = False
+        if not self._closed:
+            self.transport.resume_reading()
+
+
+def _address(info: tuple[str, int] | tuple[str, int, int, int] | str | None) -> Address | None:
+    """Host and port out of what the system gives; an IPv4 address mapped into IPv6 is that IPv4 address."""
+    if not info or isinstance(info, str):
+        return None
+    return info[0].removeprefix("::ffff:") if "." in info[0] else info[0], info[1]

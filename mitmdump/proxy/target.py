@@ -1,0 +1,105 @@
+"""Where a request goes: its target (RFC 9112 section 3.2) and its Host field, and nothing else, decide."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+
+from ..errors import RemoteError
+from ..model import url
+from ..model.headers import Field, to_bytes, to_str
+from ..wire.events import RequestHead
+from ..wire.head import values_of
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A server that can be asked."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes: the server, the path to ask it for, and the authority that the target itself named."""
+
+    origin: Origin
+    path: str
+    authority: str = ""
+
+
+def connect_target(head: RequestHead) -> Origin:
+    """Where a CONNECT wants to go (authority-form, RFC 9112 section 3.2.3). Raises RemoteError."""
+    check_host(head)
+    try:
+        host, port = url.split_host_port(to_str(head.target), None)
+    except ValueError as error:
+        raise RemoteError(f"the client sent CONNECT to a target that is no host and port: {error}", 400) from None
+    return Origin("https", host, port)
+
+
+def proxy_target(head: RequestHead) -> Target:
+    """Where a request to a proxy wants to go (absolute-form, RFC 9112 section 3.2.2). Raises RemoteError."""
+    check_host(head)
+    if head.target.startswith(b"/") or head.target == b"*":
+        raise RemoteError(
+            "the client sent a request without a host in its target, as to a server; "
+            "this is a proxy: set it as such in the client, do not open its address",
+            400,
+        )
+    return _absolute_target(head, url.DEFAULT_PORTS)
+
+
+def server_target(head: RequestHead, origin: Origin) -> Target:
+    """Where a request goes that came inside a connection to `origin`. Raises RemoteError."""
+    check_host(head)
+    if head.target.startswith(b"/") or (head.target == b"*" and head.method == b"OPTIONS"):
+        return Target(origin, to_str(head.target))
+    target = _absolute_target(head, (origin.scheme,))
+    return Target(origin, target.path, target.authority)
+
+
+def _absolute_target(head: RequestHead, schemes: Container[str]) -> Target:
+    try:
+        scheme, authority, path = url.split_absolute(to_str(head.target))
+    except ValueError as error:
+        raise RemoteError(f"the client sent a target that is no URL: {error}", 400) from None
+    if scheme not in schemes:
+        raise RemoteError(f"the client asked for a scheme that is not spoken here: {scheme!a}", 400)
+    try:
+        host, port = url.split_host_port(authority, url.DEFAULT_PORTS[scheme])
+    except ValueError as error:
+        raise RemoteError(f"the client sent a URL with a bad authority: {error}", 400) from None
+    if head.method == b"OPTIONS" and path == "/" and not head.target.endswith(b"/"):
+        path = "*"  # RFC 9112 section 3.2.4
+    return Target(Origin(scheme, host, port), path, authority)
+
+
+def check_host(head: RequestHead) -> None:
+    """RFC 9112 section 3.2: in HTTP/1.1 there is exactly one Host, and in any version it is a host. Raises
+    RemoteError.
+    """
+    hosts = values_of(head.fields, b"host")
+    if len(hosts) > 1:
+        raise RemoteError("the client sent more than one Host field", 400)
+    if not hosts:
+        if head.version != b"HTTP/1.0":
+            raise RemoteError("the client sent no Host field", 400)
+        return
+    try:
+        url.split_host_port(to_str(hosts[0]), 80)
+    except ValueError as error:
+        raise RemoteError(f"the client sent a bad Host field: {error}", 400) from None
+
+
+def with_host(fields: list[Field], authority: str) -> list[Field]:
+    """The fields with the Host that follows the target (RFC 9112 section 3.2.2), where the client's stood, or first."""
+    host = to_bytes(authority)
+    for at, (name, value) in enumerate(fields):
+        if len(name) == 4 and name.lower() == b"host":
+            if value != host:
+                fields[at] = (name, host)
+            return fields
+    return [(b"Host", host), *fields]

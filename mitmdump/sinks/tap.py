@@ -1,0 +1,189 @@
+"""Between the flows and the sinks: the filter, asked as early as it can answer, and the counts.
+
+A `Tap` is put on each flow. While the filter does not know yet, what passes is kept in a spool; once it says yes, the
+sinks are fed from there, and once it says no, nothing more of the flow is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from ..errors import OutputError
+from ..filter import Filter, Stage
+from ..model.flow import Flow, Part
+from ..model.message import Message
+from .base import Sink
+from .spool import Spool
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is said at the end: flows that ended, those of them that the filter wanted, and those that failed."""
+
+    seen: int = 0
+    matched: int = 0
+    failed: int = 0
+
+
+class Outlet:
+    """A filter (None: every flow) and the sinks behind it.
+
+    When a sink can take no more, `on_failure` is told, once, and from then on nothing goes to any sink.
+    """
+
+    def __init__(
+        self, filter_: Filter | None, sinks: Sequence[Sink], on_failure: Callable[[OSError | OutputError], object]
+    ) -> None:
+        self.filter = filter_
+        self.sinks = tuple(sinks)
+        self.tally = Tally()
+        self._on_failure = on_failure
+
+    def fail(self, error: OSError | OutputError) -> None:
+        """A sink can take no more."""
+        if self.sinks:
+            self.sinks = ()
+            self._on_failure(error)
+
+    def tick(self, now: float) -> None:
+        """Pass the time on to the sinks; Unix seconds."""
+        try:
+            for sink in self.sinks:
+                sink.tick(now)
+        except (OSError, OutputError) as error:
+            self.fail(error)
+
+    def put(self, flow: Flow) -> None:
+        """A whole flow, as it comes from a file."""
+        tap = Tap(flow, self)
+        tap.reached(Stage.END)
+        if tap.wanted:
+            if flow.request:
+                tap.feed(Part.REQUEST, flow.request.body.pieces())
+            if flow.response:
+                tap.feed(Part.RESPONSE, flow.response.body.pieces())
+            for message in flow.messages:
+                tap.message(message)
+        tap.finish()
+
+
+class Tap:
+    """The outlet's hold on one flow.
+
+    `wanted` is the filter's verdict so far. Call `reached` as the flow passes its stages, `data` and `message` with
+    what passes, and `finish` at the end, whatever the end was.
+    """
+
+    __slots__ = ("_flow", "_outlet", "_spool", "wanted")
+
+    def __init__(self, flow: Flow, outlet: Outlet) -> None:
+        self._flow = flow
+        self._outlet = outlet
+        self._spool: Spool | None = None
+        self.wanted: bool | None = None
+
+    def reached(self, stage: Stage) -> None:
+        """The flow has come to a stage: ask the filter, if it has not answered yet."""
+        if self.wanted is not None:
+            return
+        filter_ = self._outlet.filter
+        if filter_ is None:
+            self.wanted = True
+        else:
+            self._show_spool()
+            self.wanted = filter_.verdict(self._flow, stage)
+        if self.wanted:
+            self._begin()
+        elif self.wanted is False:
+            self._drop_spool()
+
+    def data(self, part: Part, data: bytes) -> None:
+        """A piece of a body has passed."""
+        if self.wanted:
+            try:
+                for sink in self._outlet.sinks:
+                    sink.data(self._flow, part, data)
+            except (OSError, OutputError) as error:
+                self._outlet.fail(error)
+        elif self.wanted is None:
+            self._keep(lambda spool: spool.add(part, data))
+
+    def feed(self, part: Part, pieces: Iterable[bytes]) -> None:
+        """All pieces of a body."""
+        for piece in pieces:
+            self.data(part, piece)
+
+    def message(self, message: Message) -> None:
+        """A message has passed."""
+        if self.wanted:
+            try:
+                for sink in self._outlet.sinks:
+                    sink.message(self._flow, message)
+            except (OSError, OutputError) as error:
+                self._outlet.fail(error)
+        elif self.wanted is None:
+            self._keep(lambda spool: spool.add_message(message))
+
+    def finish(self) -> None:
+        """The flow has ended."""
+        self.reached(Stage.END)
+        tally = self._outlet.tally
+        tally.seen += 1
+        if self._flow.error:
+            tally.failed += 1
+        if not self.wanted:
+            return
+        tally.matched += 1
+        try:
+            for sink in self._outlet.sinks:
+                sink.finish(self._flow)
+        except (OSError, OutputError) as error:
+            self._outlet.fail(error)
+
+    def _begin(self) -> None:
+        try:
+            for sink in self._outlet.sinks:
+                sink.begin(self._flow)
+        except (OSError, OutputError) as error:
+            self._outlet.fail(error)
+        if self._spool is None:
+            return
+        self.feed(Part.REQUEST, self._spool.pieces(Part.REQUEST))
+        self.feed(Part.RESPONSE, self._spool.pieces(Part.RESPONSE))
+        for message in self._spool.messages():
+            self.message(message)
+        self._drop_spool()
+
+    def _keep(self, add: Callable[[Spool], None]) -> None:
+        try:
+            self._spool = self._spool or Spool()
+            add(self._spool)
+        except OSError as error:
+            self._outlet.fail(
+                OutputError(
+                    f"cannot keep a flow until the filter is decided: {error.strerror}; "
+                    "set TMPDIR to a directory with more room"
+                )
+            )
+
+    def _show_spool(self) -> None:
+        """Let the filter see the bytes that are kept, as if they belonged to the flow."""
+        if self._spool is None:
+            return
+        if self._flow.request:
+            self._flow.request.body.source = self._spool.body(Part.REQUEST)
+        if self._flow.response:
+            self._flow.response.body.source = self._spool.body(Part.RESPONSE)
+        self._flow.messages = self._spool.messages()
+
+    def _drop_spool(self) -> None:
+        if self._spool is None:
+            return
+        if self._flow.request:
+            self._flow.request.body.source = None
+        if self._flow.response:
+            self._flow.response.body.source = None
+        self._flow.messages = ()
+        self._spool.close()
+        self._spool = None

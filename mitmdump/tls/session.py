@@ -1,0 +1,165 @@
+"""A TLS session as a codec: ciphertext in, plaintext out, and the other way round; no sockets, no clock.
+
+OpenSSL reads from one memory BIO and writes to another, so whoever owns the connection does this and nothing else:
+
+    session.handshake()                     a client has to speak first
+    plaintext = session.receive(data)       for each read from the network
+    session.send(plaintext)
+    write(session.take())                   after each of them: handshakes, alerts and acknowledgements are in here
+
+The handshake runs inside `receive` and nobody has to know when it ends, but for `established`. One `receive` gives all
+plaintext that its bytes complete, so nothing is left inside that would need a further call.
+
+A failed session stays failed, and every further call raises the same TlsError; the alert that tells the peer why is
+still to be had from `take`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from OpenSSL import SSL, crypto
+
+from ..errors import LocalError, TlsError
+from ..model.connection import Connection
+from .alerts import explain
+
+# Plaintext in one record, and so in one read (RFC 8446 section 5.1).
+_RECORD = 16 * 1024
+# Most that `take` moves at once: 64 KiB of plaintext, with what encryption adds.
+_PIECE = 66 * 1024
+
+
+class Session:
+    """One end of a TLS session. `peer` is who is at the other end: towards a client we are the server.
+
+    `established`: the handshake is done. `closed`: the peer's close_notify has come, so what it sent is complete
+    (RFC 8446 section 6.1). `verification`: once established, what `verify` made of the peer's certificate, "ok" or the
+    reason against it; None where nobody looked. `alpn_offers`: what we offered, for the record.
+    """
+
+    __slots__ = ("_connection", "_failure", "_verify", "alpn_offers", "closed", "established", "peer", "verification")
+
+    def __init__(
+        self,
+        connection: SSL.Connection,
+        peer: Literal["client", "server"],
+        verify: Callable[[SSL.Connection], str] | None = None,
+        alpn_offers: tuple[bytes, ...] = (),
+    ) -> None:
+        if peer == "client":
+            connection.set_accept_state()
+        else:
+            connection.set_connect_state()
+        self._connection = connection
+        self._verify = verify
+        self._failure = ""
+        self.peer = peer
+        self.alpn_offers = alpn_offers
+        self.established = False
+        self.closed = False
+        self.verification: str | None = None
+
+    def handshake(self) -> None:
+        """Go on with the handshake as far as the received bytes allow; starts it if it is for us to speak first."""
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            return
+        except SSL.Error as error:
+            raise self._failed(error) from None
+        self.established = True
+        if self._verify:
+            self.verification = self._verify(self._connection)
+
+    def receive(self, data: bytes) -> bytes:
+        """Take ciphertext, give the plaintext that it completes, possibly none."""
+        if self._failure:
+            raise TlsError(self._failure)
+        if not data or self.closed:  # OpenSSL takes no empty writes, and nothing counts after close_notify
+            return b""
+        self._connection.bio_write(data)
+        if not self.established:
+            self.handshake()
+            if not self.established:
+                return b""
+        return self._read()
+
+    def _read(self) -> bytes:
+        recv = self._connection.recv
+        pieces = []
+        try:
+            while True:
+                pieces.append(recv(_RECORD))
+        except SSL.WantReadError:
+            pass
+        except SSL.ZeroReturnError:
+            self.closed = True
+        except SSL.Error as error:
+            failure = self._failed(error)
+            if not pieces:
+                raise failure from None
+            # What was received before the fault is intact, so it comes first and the failure with the next call.
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def send(self, data: bytes | bytearray | memoryview) -> None:
+        """Encrypt plaintext; LocalError before the handshake is done."""
+        if self._failure:
+            raise TlsError(self._failure)
+        if not self.established:
+            raise LocalError("plaintext sent into a TLS session that is not established")
+        try:
+            self._connection.sendall(data)
+        except SSL.Error as error:
+            raise self._failed(error) from None
+
+    def take(self) -> bytes:
+        """All ciphertext that waits to be written, possibly none."""
+        data = self._take_piece()
+        if len(data) < _PIECE:
+            return data
+        pieces = [data]
+        while data := self._take_piece():
+            pieces.append(data)
+        return b"".join(pieces)
+
+    def _take_piece(self) -> bytes:
+        try:
+            return self._connection.bio_read(_PIECE)
+        except SSL.WantReadError:
+            return b""
+
+    def close(self) -> None:
+        """End our direction: close_notify is the last that `take` gives. The peer may go on sending."""
+        if self.established and not self._failure and not self._connection.get_shutdown() & SSL.SENT_SHUTDOWN:
+            self._connection.shutdown()
+
+    def _failed(self, error: SSL.Error) -> TlsError:
+        self._failure = explain(error, self.peer, established=self.established)
+        return TlsError(self._failure)
+
+    @property
+    def peer_certificates(self) -> tuple[bytes, ...]:
+        """The chain that the peer sent, as DER, its own certificate first; of clients mostly empty."""
+        own = self._connection.get_peer_certificate()
+        if own is None:
+            return ()
+        chain = self._connection.get_peer_cert_chain() or []
+        if self.peer == "client":  # OpenSSL's chain of a client is without the client's own
+            chain.insert(0, own)
+        return tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate) for certificate in chain)
+
+    def describe(self, connection: Connection) -> None:
+        """Write into the record of the connection all that TLS knows of it."""
+        ours = self._connection
+        sni = ours.get_servername()
+        connection.sni = sni.decode("latin-1") if sni else None
+        connection.certificate_list = self.peer_certificates
+        connection.verification = self.verification
+        if self.peer == "server":  # what a client offered stands in its ClientHello
+            connection.alpn_offers = self.alpn_offers
+        if self.established:
+            connection.tls_version = ours.get_protocol_version_name()
+            connection.cipher = ours.get_cipher_name()
+            connection.alpn = ours.get_alpn_proto_negotiated() or None

@@ -1,0 +1,183 @@
+"""HTTP/1 message heads: parsing, writing, and the framing of the body that follows (RFC 9112 sections 2 to 6).
+
+Parsing is strict where two programs could read the same bytes differently, for that is what request smuggling lives on,
+and faithful in everything else: order, case, duplicates and odd values stay as they were sent.
+
+A head is parsed by one regular expression over all its lines, which costs a quarter of a loop over them. Only when that
+finds fewer fields than there are lines does `_blame` look for the line and the rule that it breaks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NoReturn
+
+from ..errors import RemoteError
+from ..model.headers import Field, to_str
+from .events import RequestHead, ResponseHead
+
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+# Visible characters, space, tab and obs-text (RFC 9110 section 5.5): no NUL, CR, LF nor any other control character.
+TEXT = rb"[^\x00-\x08\x0a-\x1f\x7f]*"
+
+_REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([^\x00-\x20\x7f]+) (HTTP/1\.[01])\Z")
+# The space before an absent reason is required (RFC 9112 section 4), and often forgotten: no two readers differ on it.
+_STATUS_LINE = re.compile(rb"(HTTP/1\.[01]) ([1-9][0-9][0-9])(?: (" + TEXT + rb"))?\Z")
+_ANY_VERSION = re.compile(rb"\S+ \S+ HTTP/[0-9](\.[0-9])?\Z")
+_FIELD = re.compile(rb"^(" + TOKEN + rb"):[ \t]*(" + TEXT + rb")\r\n", re.MULTILINE)
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_DIGITS = re.compile(rb"[0-9]{1,18}\Z")  # one more digit could pass 2**63, which other programs count in
+
+# What a body's framing is, besides a number of bytes.
+CHUNKED, UNTIL_CLOSE, SWITCHED = -1, -2, -3
+
+NO_BODY_STATUS = frozenset({204, 304})
+
+
+def parse_request(block: bytes, max_fields: int) -> RequestHead:
+    """Parse a request head, from its first byte to the CRLF of its last field (the empty line is not part of it).
+
+    Raises RemoteError (400, 431, or 505 for a version that is not HTTP/1.0 or 1.1).
+    """
+    line, _, rest = block.partition(b"\r\n")
+    match = _REQUEST_LINE.match(line)
+    if not match:
+        if _ANY_VERSION.match(line):
+            raise RemoteError("the client's request line names an HTTP version other than 1.0 and 1.1", 505)
+        raise RemoteError("the client's request line is not 'METHOD target HTTP/1.1' with single spaces", 400)
+    method, target, version = match.groups()
+    return RequestHead(method, target, parse_fields(rest, max_fields, "client", 400), version)
+
+
+def parse_response(block: bytes, max_fields: int) -> ResponseHead:
+    """Parse a response head likewise. Raises RemoteError (502)."""
+    line, _, rest = block.partition(b"\r\n")
+    match = _STATUS_LINE.match(line)
+    if not match:
+        raise RemoteError("the server's status line is not 'HTTP/1.1 200 reason'", 502)
+    version, status, reason = match.groups()
+    return ResponseHead(int(status), parse_fields(rest, max_fields, "server", 502), reason or b"", version)
+
+
+def parse_fields(block: bytes, max_fields: int, peer: str, status: int) -> list[Field]:
+    """Parse lines of header or trailer fields, each ended by CRLF. Raises RemoteError with `status`."""
+    fields: list[Field] = _FIELD.findall(block)
+    if len(fields) != block.count(b"\n"):
+        _blame(block, peer, status)
+    if len(fields) > max_fields:
+        raise RemoteError(f"the {peer} sent more than {max_fields} header fields", 431 if status == 400 else status)
+    if b" \r" in block or b"\t\r" in block:  # white space after a value is not part of it (RFC 9110 section 5.5)
+        fields = [(name, value.rstrip(b" \t")) for name, value in fields]
+    return fields
+
+
+def _blame(block: bytes, peer: str, status: int) -> NoReturn:
+    """Name the rule that the first bad line breaks; a value is never quoted, it may be a secret."""
+    line = next(line for line in block.split(b"\n") if not _FIELD.match(line + b"\n"))
+    name = line.partition(b":")[0]
+    if line[:1] in (b" ", b"\t"):
+        rule = "a line that starts with white space (obsolete folding, RFC 9112 section 5.2)"
+    elif not line.endswith(b"\r"):
+        rule = "a line that ends in a bare LF (RFC 9112 section 2.2)"
+    elif b":" not in line:
+        rule = "a line without a colon"
+    elif not name:
+        rule = "a field without a name"
+    elif name[-1:] in (b" ", b"\t"):
+        rule = f"white space before the colon after {to_str(name.strip())!a} (RFC 9112 section 5.1)"
+    elif not re.fullmatch(TOKEN, name):
+        rule = f"a character that cannot stand in a field name: {to_str(name[:60])!a}"
+    else:
+        rule = f"a control character in the value of {to_str(name[:60])!a}"
+    raise RemoteError(f"the {peer} sent {rule}", status)
+
+
+def has_bare_lf(data: bytes, start: int) -> bool:
+    """Is there a LF without CR at or after `start`? Such a head would never end for us, and has ended for others."""
+    return _BARE_LF.search(data, start) is not None
+
+
+def write_fields(fields: list[Field]) -> bytes:
+    """Trailer fields as lines, and the empty line behind them."""
+    return b"\r\n".join([*map(b": ".join, fields), b"", b""]) if fields else b"\r\n"
+
+
+def write_request(head: RequestHead) -> bytes:
+    """A request head as bytes, with its empty line."""
+    line = b"%b %b %b" % (head.method, head.target, head.version)
+    return b"\r\n".join([line, *map(b": ".join, head.fields), b"", b""])
+
+
+def write_response(head: ResponseHead) -> bytes:
+    """A response head as bytes, with its empty line."""
+    line = b"%b %d %b" % (head.version, head.status, head.reason)
+    return b"\r\n".join([line, *map(b": ".join, head.fields), b"", b""])
+
+
+def values_of(fields: Iterable[Field], lower_name: bytes) -> list[bytes]:
+    """The values of all fields of this lower-case name, in order."""
+    size = len(lower_name)  # comparing lengths first is cheaper than lower() on every name
+    return [value for name, value in fields if len(name) == size and name.lower() == lower_name]
+
+
+def tokens_of(values: Iterable[bytes]) -> set[bytes]:
+    """The members, in lower case, of a comma-separated list that may span several fields."""
+    return {token.strip(b" \t").lower() for value in values for token in value.split(b",")} - {b""}
+
+
+def keeps_alive(head: RequestHead | ResponseHead) -> bool:
+    """May another message follow on this connection? (RFC 9112 section 9.3)"""
+    options = values_of(head.fields, b"connection")
+    if not options:
+        return head.version == b"HTTP/1.1"
+    return b"close" not in tokens_of(options) if head.version == b"HTTP/1.1" else b"keep-alive" in tokens_of(options)
+
+
+def request_framing(head: RequestHead) -> int:
+    """What body follows a request head: a number of bytes or CHUNKED. Raises RemoteError (400)."""
+    return max(_announced(head.fields, head.version, "client", 400, default=0), CHUNKED)
+
+
+def response_framing(head: ResponseHead, request_method: bytes) -> int:
+    """What body follows a response head: a number of bytes, CHUNKED, UNTIL_CLOSE, or SWITCHED (no more HTTP).
+
+    The steps of RFC 9112 section 6.3, but that a message whose fields contradict each other is refused first, even
+    where it has no body: its fields are forwarded, and the next reader may not know of that. Raises RemoteError (502).
+    """
+    announced = _announced(head.fields, head.version, "server", 502, default=UNTIL_CLOSE)
+    status = head.status
+    if status == 101:
+        return SWITCHED
+    if request_method == b"HEAD" or status < 200 or status in NO_BODY_STATUS:  # step 1
+        return 0
+    if request_method == b"CONNECT" and status < 300:  # step 2
+        return SWITCHED
+    return announced  # steps 3 to 8
+
+
+def _announced(fields: list[Field], version: bytes, peer: str, status: int, default: int) -> int:
+    """What Transfer-Encoding and Content-Length say, `default` if neither is there."""
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    for name, value in fields:
+        size = len(name)  # cheaper than lower() for the fields that it cannot be
+        if size == 14 and name.lower() == b"content-length":
+            lengths.append(value)
+        elif size == 17 and name.lower() == b"transfer-encoding":
+            codings.append(value)
+    if codings:  # steps 3 and 4
+        if lengths:
+            raise RemoteError(f"the {peer} sent both Content-Length and Transfer-Encoding", status)
+        if version == b"HTTP/1.0":
+            raise RemoteError(f"the {peer} sent Transfer-Encoding in an HTTP/1.0 message", status)
+        if len(codings) > 1 or codings[0].lower() != b"chunked":
+            raise RemoteError(f"the {peer} sent a Transfer-Encoding other than 'chunked'", status)
+        return CHUNKED
+    if not lengths:  # steps 7 and 8
+        return default
+    if any(length != lengths[0] for length in lengths):  # step 5
+        raise RemoteError(f"the {peer} sent differing Content-Length fields", status)
+    if not _DIGITS.match(lengths[0]):
+        raise RemoteError(f"the {peer} sent a Content-Length that is not a plain number", status)
+    return int(lengths[0])  # step 6

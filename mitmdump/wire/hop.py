@@ -1,0 +1,75 @@
+"""What of a message's fields goes on to the next hop (RFC 9110 section 7.6.1).
+
+Everything does, in its order and spelling, but the fields that speak of one connection only. `Via` is not added, on
+purpose: a recorder is to change as little as it can, although RFC 9110 section 7.6.3 asks a proxy for it.
+"""
+
+from __future__ import annotations
+
+from ..model.headers import Field
+from .events import RequestHead, ResponseHead
+from .head import tokens_of, values_of
+
+# Transfer-Encoding is not here: what we accept of it is "chunked", and the codec frames by it.
+_HOP_BY_HOP = frozenset(
+    {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te", b"upgrade", b"http2-settings"}
+)
+# What Connection cannot remove, whatever it lists: fields that say where a message goes and where it ends, and for
+# whom.
+_KEPT = frozenset(
+    {
+        b"authorization",
+        b"cache-control",
+        b"content-encoding",
+        b"content-length",
+        b"content-range",
+        b"content-type",
+        b"cookie",
+        b"expect",
+        b"host",
+        b"range",
+        b"set-cookie",
+        b"trailer",
+        b"transfer-encoding",
+    }
+)
+
+
+def asks_for_upgrade(head: RequestHead | ResponseHead) -> bool:
+    """Does this head offer, or make, a switch to another protocol? (RFC 9110 section 7.8; not in HTTP/1.0)"""
+    if head.version == b"HTTP/1.0" or not values_of(head.fields, b"upgrade"):
+        return False
+    return b"upgrade" in tokens_of(values_of(head.fields, b"connection"))
+
+
+def end_to_end(fields: list[Field]) -> list[Field]:
+    """The fields that go on to the next hop; a Content-Length that was repeated goes on once."""
+    dropped = _HOP_BY_HOP
+    if options := values_of(fields, b"connection"):
+        dropped = dropped | (tokens_of(options) - _KEPT)
+    kept = [field for field in fields if field[0].lower() not in dropped]
+    if len(values_of(kept, b"content-length")) > 1:
+        first = next(field for field in kept if field[0].lower() == b"content-length")
+        kept = [field for field in kept if field is first or field[0].lower() != b"content-length"]
+    return kept
+
+
+def with_upgrade(fields: list[Field]) -> list[Field]:
+    """Like `end_to_end`, but what belongs to a switch of protocols goes on too, each field in its place."""
+    options = tokens_of(values_of(fields, b"connection")) & {b"upgrade", b"http2-settings"}
+    passed = set(end_to_end(fields))
+    kept: list[Field] = []
+    for name, value in fields:
+        lower = name.lower()
+        if lower == b"connection":
+            if options:
+                kept.append((name, b", ".join(sorted(options, reverse=True)).replace(b"upgrade", b"Upgrade")))
+                options = set()
+        elif lower in (b"upgrade", b"http2-settings") or (name, value) in passed:
+            kept.append((name, value))
+    return kept
+
+
+def without(fields: list[Field], *lower_names: bytes) -> list[Field]:
+    """The fields without those of these lower-case names."""
+    return [field for field in fields if field[0].lower() not in lower_names]
