@@ -77,7 +77,7 @@ class Job:
     def summary(self) -> str:
         """The closing line; `dropped` are flows that the filter wanted and no file could take."""
         tally = self.outlet.tally
-        written = self.recorder.flows_written if self.recorder else 0
+        written = self.recorder.flows if self.recorder else 0
         dropped = tally.matched - written if self.recorder else 0
         return (
             f"{tally.seen} flows seen, {tally.matched} matched, {written} written, {tally.failed} failed, "

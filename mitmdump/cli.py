@@ -101,7 +101,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             _detail,
         ),
         Option("-q, --quiet", "quiet", "Print no flows, and on stderr only what is wrong."),
-        Option("-v, --verbose", "verbose", "Say more on stderr: why connections fail, and who opens and closes them."),
+        Option("-v, --verbose", "verbose", "Say more on stderr: why exchanges and connections failed."),
         Option(
             "--color",
             "color",

@@ -16,8 +16,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from time import time
+from typing import Any
+from typing import TYPE_CHECKING
 
-from .app import Job
 from .errors import OutputError, SettingsError
 from .model.url import join_host_port
 from .net.listener import Listener, bind
@@ -25,6 +26,9 @@ from .proxy.client import serve
 from .proxy.services import Services
 from .tls.authority import Authority
 from .tls.contexts import Contexts
+
+if TYPE_CHECKING:
+    from .app import Job
 
 TICK_SECONDS = 0.25
 # Descriptors that are not connections: standard streams, files, the event loop's own, listening sockets, resolver.
@@ -146,8 +150,8 @@ class _Proxy:
     async def _finish_clients(self) -> None:
         """Let what is in flight finish, for so long; then cut it off."""
         if self._clients:
-            hurry = asyncio.create_task(self._hurry.wait())
-            everybody = asyncio.ensure_future(asyncio.gather(*self._clients, return_exceptions=True))
+            hurry: asyncio.Future[Any] = asyncio.ensure_future(self._hurry.wait())
+            everybody: asyncio.Future[Any] = asyncio.gather(*self._clients, return_exceptions=True)
             seconds = self._job.settings.timeout_stop
             await asyncio.wait([hurry, everybody], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             hurry.cancel()
@@ -183,7 +187,7 @@ class _Proxy:
         """Say that we are ready, to people and to programs."""
         settings, log = self._job.settings, self._job.log
         addresses = [join_host_port(*address) for address in self._listener.addresses]
-        recording = f", recording to {self._job.recorder.path}" if self._job.recorder else ""
+        recording = f", recording to {settings.write}" if settings.write else ""
         log.info(f"listening on {' and '.join(addresses)}{recording}")
         if settings.ssl_insecure:
             log.error("server certificates are not verified (-k)")

@@ -8,6 +8,7 @@ broken or unknown is searched as it came.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -99,6 +100,9 @@ def _decoded(message: HttpMessage, limit: int, warn: Warn) -> bytes:
     return decoded.data
 
 
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")  # RFC 6901 section 4; no list is longer
+
+
 def _in_body(argument: BodyMatcher) -> Callable[[HttpMessage], bool]:
     def look(message: HttpMessage) -> bool:
         return message.body.stored > 0 and argument.matches(_decoded(message, SEARCH_LIMIT, argument.warn))
@@ -123,8 +127,8 @@ def _values_at(document: Any, path: tuple[str, ...]) -> Iterator[Any]:
     for step in path:
         if isinstance(value, dict) and step in value:
             value = value[step]
-        elif isinstance(value, list) and step.isdecimal() and step.isascii() and int(step[:9]) < len(value):
-            value = value[int(step[:9])]
+        elif isinstance(value, list) and _INDEX.fullmatch(step) and int(step) < len(value):
+            value = value[int(step)]
         else:
             return
     yield value

@@ -27,7 +27,7 @@ _TEXT_NAMES = (0x81, 0x82, 0x86)
 _ADDRESS = 0x87
 
 # No honest certificate has more, and each costs a search.
-_MAX_NAMES = 1000
+MAX_NAMES = 1000
 
 Element = tuple[int, bytes]
 
@@ -39,7 +39,7 @@ def names_in(der: bytes) -> tuple[str, ...]:
         ((_, certificate),) = _elements(der)
         fields = [field for field in _elements(_elements(certificate)[0][1]) if field[0] != _VERSION]
         # Serial number, signature algorithm, issuer, validity, subject, key, and what is optional.
-        return tuple(_subject_values(fields[4][1]) + _alternative_names(fields[6:]))[:_MAX_NAMES]
+        return tuple(_subject_values(fields[4][1]) + _alternative_names(fields[6:]))[:MAX_NAMES]
     except (ValueError, IndexError):
         return ()
 

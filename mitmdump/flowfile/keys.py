@@ -55,10 +55,11 @@ class Table:
         known, unknown = {}, {}
         checks = self._checks
         for name, value in found.items():
-            if name not in checks:
+            try:
+                wanted, read = checks[name]
+            except KeyError:
                 unknown[name] = value
                 continue
-            wanted, read = checks[name]
             if wanted is not None and type(value) is not wanted:
                 raise ValueError(f"{self.name} has a {type(value).__name__} as {name}")
             known[name] = value if read is None else read(value)
@@ -96,11 +97,9 @@ def _one_of(*words: str) -> Callable[[Any], str]:
 
 
 def _read_fields(value: list[Any]) -> Headers:
-    fields = []
-    for name, content in value:
-        if type(name) is not bytes or type(content) is not bytes:
-            raise ValueError("a header field that is not of binary")
-        fields.append((name, content))
+    fields = [(name, content) for name, content in value if type(name) is type(content) is bytes]
+    if len(fields) != len(value):
+        raise ValueError("a header field that is not of binary")
     return Headers(fields)
 
 

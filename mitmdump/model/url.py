@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address, ip_address
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -14,6 +15,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*\Z")
 _PORT = re.compile(r"[0-9]{1,5}\Z")
 
 
+@lru_cache(maxsize=1024)  # a client names the same few hosts again and again
 def split_host_port(authority: str, default_port: int | None) -> tuple[str, int]:
     """Take "host", "host:port", "[v6]" or "[v6]:port" apart; the host comes back without brackets.
 

@@ -23,6 +23,7 @@ from ..model.connection import Address
 
 HIGH_WATER = 256 * 1024
 SWEEP_SECONDS = 1.0
+CLOSE_SECONDS = 30.0  # how long a peer may take over what was written before we closed
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -231,6 +232,11 @@ class Stream(asyncio.Protocol):
 
     def grow_older(self, seconds: float) -> None:
         """Time has passed; it counts against the peer while somebody waits for it."""
+        if self._closed:  # and still here: it does not take our last bytes
+            self._quiet += seconds
+            if self._quiet > CLOSE_SECONDS:
+                self.transport.abort()
+            return
         if self._reader is None and self._writer is None:
             return
         self._quiet += seconds

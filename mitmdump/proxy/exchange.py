@@ -24,6 +24,7 @@ from ..model.headers import Headers, to_bytes, to_str
 from ..model.message import HttpMessage, Request, Response
 from ..sinks.tap import Tap
 from ..wire.events import Data, End, Event, RequestHead, ResponseHead
+from ..wire.head import CHUNKED, UNTIL_CLOSE
 from ..wire.hop import asks_for_upgrade, end_to_end, with_upgrade, without
 from . import pages
 from .target import Target, with_host
@@ -141,6 +142,8 @@ class Exchange:
         finally:
             self._upload.cancel()
         self._finish()
+        if not self._request_done:  # what still comes must not destroy the answer
+            await self.client.stream.linger(LINGER_SECONDS)
 
     async def _connect(self, target: Target) -> Upstream:
         self._upstream = upstream = await self.client.upstreams.get(target.origin, self.flow)
@@ -151,11 +154,11 @@ class Exchange:
         head = events[0]
         assert isinstance(head, RequestHead)
         self._upgrade_asked = asks_for_upgrade(head)
-        fields = with_upgrade(head.fields) if self._upgrade_asked else end_to_end(head.fields)
+        fields = with_upgrade(head) if self._upgrade_asked else end_to_end(head)
         if target.authority:
             fields = with_host(fields, target.authority)
         path = head.target if head.target[:1] == b"/" else to_bytes(target.path)
-        upstream.send(RequestHead(head.method, path, fields, head.version))
+        upstream.send(RequestHead(head.method, path, fields, head.version, framing=head.framing))
         if not self._request_done:
             self._pass_request(upstream, events[1:])
             return
@@ -276,15 +279,16 @@ class Exchange:
         is_http10 = self.flow.request.http_version == "HTTP/1.0"
         status = head.status
         if status == 101:
-            return ResponseHead(status, with_upgrade(head.fields), head.reason, head.version)
+            return ResponseHead(status, with_upgrade(head), head.reason, head.version)
         if status == 426 and asks_for_upgrade(head):  # which is about Upgrade (RFC 9110 section 15.5.22)
-            fields = with_upgrade(head.fields)
+            fields = with_upgrade(head)
         elif status == 204:
             fields = self._bodiless(head)
         else:
-            fields = end_to_end(head.fields)
-        if is_http10:
-            fields = without(fields, b"transfer-encoding")  # it cannot read chunks; the close ends the body instead
+            fields = end_to_end(head)
+        framing = head.framing
+        if is_http10 and framing == CHUNKED:  # it cannot read chunks; the close ends the body instead
+            fields, framing = without(fields, {b"transfer-encoding"}), UNTIL_CLOSE
         self.keep_alive = (
             client.codec.keep_alive
             and self._request_done
@@ -293,12 +297,12 @@ class Exchange:
             and not client.services.stopping
         )
         if not self.keep_alive and not is_http10:
-            fields = [*without(fields, b"connection"), (b"Connection", b"close")]
-        return ResponseHead(status, fields, head.reason, head.version)
+            fields.append((b"Connection", b"close"))
+        return ResponseHead(status, fields, head.reason, head.version, framing=framing)
 
     def _bodiless(self, head: ResponseHead) -> list[tuple[bytes, bytes]]:
         """The fields of a response that has no body, without what would announce one (RFC 9110 section 8.6)."""
-        return without(end_to_end(head.fields), b"content-length", b"transfer-encoding")
+        return without(end_to_end(head), {b"content-length", b"transfer-encoding"})
 
     def _switch(self) -> None:
         self.switched = self._upstream

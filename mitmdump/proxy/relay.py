@@ -24,13 +24,13 @@ async def relay(services: Services, flow: Flow, client: Stream, server: Stream, 
     tap = Tap(flow, services.outlet)
     tap.reached(Stage.REQUEST_HEAD)
     try:
-        async with asyncio.TaskGroup() as directions:
-            directions.create_task(_pass(tap, client, server, first, from_client=True))
-            directions.create_task(_pass(tap, server, client, reply, from_client=False))
-    except* PeerError as errors:
-        error = errors.exceptions[0]
-        flow.error = Error(str(error), time())
-    except* asyncio.CancelledError:
+        try:
+            async with asyncio.TaskGroup() as directions:
+                directions.create_task(_pass(tap, client, server, first, from_client=True))
+                directions.create_task(_pass(tap, server, client, reply, from_client=False))
+        except* PeerError as errors:
+            flow.error = Error(str(errors.exceptions[0]), time())
+    except asyncio.CancelledError:
         flow.error = Error("the proxy was stopped before the connection was closed", time())
         raise
     finally:

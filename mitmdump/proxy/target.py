@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import RemoteError
 from ..model import url
 from ..model.headers import Field, to_bytes, to_str
 from ..wire.events import RequestHead
-from ..wire.head import values_of
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """A server that can be asked."""
 
     scheme: str
@@ -81,7 +80,7 @@ def check_host(head: RequestHead) -> None:
     """RFC 9112 section 3.2: in HTTP/1.1 there is exactly one Host, and in any version it is a host. Raises
     RemoteError.
     """
-    hosts = values_of(head.fields, b"host")
+    hosts = head.decisive.get(b"host", [])
     if len(hosts) > 1:
         raise RemoteError("the client sent more than one Host field", 400)
     if not hosts:

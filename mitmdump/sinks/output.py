@@ -12,6 +12,8 @@ import os
 import stat
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
 from ..errors import OutputError
 
@@ -65,9 +67,6 @@ class Output:
         self.is_regular = stat.S_ISREG(status.st_mode)
         if not self.is_regular:
             os.set_blocking(self._fd, True)  # who shares a pipe with us may have made it otherwise
-        elif path != "-":
-            os.fchmod(self._fd, 0o600)
-            os.ftruncate(self._fd, 0)
 
     def write(self, data: bytes) -> None:
         """Write all of it, in one call of the system if that takes it. Raises OutputError."""
@@ -92,7 +91,7 @@ class Output:
     def is_still_at(self, path: str) -> bool:
         """Would opening this path give the same file again?"""
         try:
-            status = os.stat(path, follow_symlinks=False)
+            status = Path(path).lstat()
         except OSError:
             return False
         return (status.st_dev, status.st_ino) == self._identity
@@ -106,27 +105,47 @@ class Output:
 
     def _open(self, path: str) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
-        if os.path.dirname(path) not in _SYSTEM_LINKS:
+        if str(Path(path).parent) not in _SYSTEM_LINKS:
             flags |= os.O_NOFOLLOW
         try:
             fd = os.open(path, flags, 0o600)
         except OSError as error:
             raise self._failed("open", error) from error
-        if stat.S_ISBLK(os.fstat(fd).st_mode):
+        try:
+            self._prepare(fd)
+        except BaseException:
             os.close(fd)
-            raise OutputError(f"cannot write {path}: it is a disk. Name a file")
+            raise
         return fd
 
-    def _cut_back(self, written: int) -> None:
+    def _prepare(self, fd: int) -> None:
+        """Empty a regular file and make it private."""
+        status = os.fstat(fd)
+        if stat.S_ISBLK(status.st_mode):
+            raise OutputError(f"cannot write {self.name}: it is a disk. Name a file")
+        if not stat.S_ISREG(status.st_mode):
+            return
         try:
+            os.fchmod(fd, 0o600)
+        except PermissionError:
+            if status.st_uid != os.geteuid():  # of our own it means that the file system knows no modes
+                raise OutputError(
+                    f"cannot write {self.name}: it belongs to somebody else, who could read what is captured. "
+                    "Remove it, or choose another name"
+                ) from None
+        try:
+            os.ftruncate(fd, 0)
+        except OSError as error:
+            raise self._failed("write", error) from error
+
+    def _cut_back(self, written: int) -> None:
+        with suppress(OSError):  # the error that is being reported says more than this one would
             os.ftruncate(self._fd, os.lseek(self._fd, -written, os.SEEK_CUR))
-        except OSError:
-            pass  # the error that is being reported says more than this one
 
     def _failed(self, what: str, error: OSError) -> OutputError:
-        advice = _ADVICE.get(error.errno or 0)
         reason = "it is a symbolic link" if error.errno == errno.ELOOP else (error.strerror or str(error)).lower()
-        return OutputError(f"cannot {what} {self.name}: {reason}. {advice}" if advice else f"cannot {what} {self.name}: {reason}")
+        advice = _ADVICE.get(error.errno or 0)
+        return OutputError(f"cannot {what} {self.name}: {reason}{f'. {advice}' if advice else ''}")
 
 
 def _stdout() -> int:

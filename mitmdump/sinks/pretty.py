@@ -1,8 +1,8 @@
 """Bodies made readable: bytes and their media type in, lines of text out.
 
-A view sets line breaks and indents, and changes nothing else: no number, no order, no repeated key. It looks at one
-token at a time, so it needs neither the end of a body nor a valid one, and cannot be sent into recursion. Lines come
-lazily; whoever shows only the first of them pays only for those.
+What has a text of its own (JSON, markup, plain text) gets line breaks and indents, and is not changed otherwise: no
+number, no order, no repeated key. A view looks at one token at a time, so it needs neither the end of a body nor a
+valid one, and cannot be sent into recursion. Lines come lazily; whoever shows only the first pays only for those.
 
 The text is as the network sent it. Making it harmless for a terminal is the matter of `render`.
 """
@@ -89,22 +89,27 @@ def _markup(data: bytes, content_type: str) -> Iterator[str]:
         yield line[start:]
 
 
+_JSON_START = re.compile(r'\s*(?:[\[{"\d-]|true|false|null)')
+
 # A string, closed or cut off; a structural character; a number, a literal, or whatever stands in its place.
 _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
-_STRUCTURE = frozenset("{}[]:,")
 
 
 def _json(data: bytes, content_type: str) -> Iterator[str]:
     """JSON, and a series of JSON texts, token by token as sent, one member or element a line."""
+    text = to_text(data, content_type)
+    return _json_lines(text) if _JSON_START.match(text) else _text(data, content_type)
+
+
+def _json_lines(text: str) -> Iterator[str]:
     line, last, depth = "", "", 0
-    for match in _JSON_TOKEN.finditer(to_text(data, content_type)):
+    for match in _JSON_TOKEN.finditer(text):
         token = match[0]
-        closes = token in ("}", "]")
-        depth = max(depth - closes, 0)
-        if _breaks(last, token, closes, depth):
+        depth = max(depth - (token in ("}", "]")), 0)
+        if _breaks(last, token):
             yield line
             line = "  " * min(depth, _MAX_INDENT)
-        elif last == ":" or (last and last not in _STRUCTURE and token not in _STRUCTURE):
+        elif last == ":":
             line += " "
         line += token
         depth += token in ("{", "[")
@@ -113,13 +118,19 @@ def _json(data: bytes, content_type: str) -> Iterator[str]:
         yield line
 
 
-def _breaks(last: str, token: str, closes: bool, depth: int) -> bool:
-    """Does a new line start between these two tokens?"""
+def _breaks(last: str, token: str) -> bool:
+    """Does a new line start between these two tokens?
+
+    Also where no JSON has them side by side, so that a line never has more than a few.
+    """
+    closes = token in ("}", "]")
     if last in ("{", "["):
         return not closes  # an empty object or array stays together
     if last == "," or closes:
         return True
-    return depth == 0 and last not in ("", ":") and token not in (":", ",")  # the next of a series of texts
+    if token in (":", ","):
+        return last == ":"
+    return last not in ("", ":")  # at depth 0, the next of a series of texts
 
 
 def _form(data: bytes, content_type: str) -> Iterator[str]:

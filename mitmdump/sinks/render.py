@@ -14,7 +14,6 @@ for either.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -32,7 +31,10 @@ _INSIDE = " " * 8
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of one flow is shown: bytes of each body, decoded or not; lines, and characters a line, of each body."""
+    """How much of one body is shown, and of all messages: bytes, decoded or not; lines; characters a line.
+
+    `dumped`: bytes of what is no text.
+    """
 
     bytes: int
     lines: int
@@ -186,7 +188,7 @@ def _body(message: HttpMessage, kept: bytearray, limits: Limits, paint: Paint) -
     try:
         decoded = decode(data, message.headers.get("content-encoding", ""), limits.bytes)
     except ContentError as error:
-        yield paint("note", f"({harmless(str(error))})")
+        yield paint("note", f"({error})")
         yield from _cut(pretty.hex_dump(data, limits.dumped), limits, paint)
         return
     yield from _cut(pretty.lines(decoded.data, content_type, limits.dumped), limits, paint)
@@ -230,30 +232,32 @@ def _cut(lines: Iterable[str], limits: Limits, paint: Paint) -> Iterator[str]:
 # Words
 
 
-# Whatever moves the cursor, ends a line, changes the terminal's state or the order of what is read: C0, DEL and C1;
-# the bidirectional controls; line and paragraph separators; tags, which are invisible text; surrogates, which are
-# undecodable bytes (PEP 383) or not encodable.
-_HARMFUL = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ud800-\udfff\U000e0000-\U000e007f]"
-)
-
-
 def harmless(text: str) -> str:
     r"""Text from the network, fit for a terminal: on one line, and every character that could do harm as an escape.
 
     Escapes are those of Python: `\x1b` for U+001B, `\u202e`, `\U000e0041`; and `\xff` for a byte that is not UTF-8.
     """
     # What Unicode calls printable has none of them; the question is answered at memory speed.
-    return text if text.isprintable() else _HARMFUL.sub(_escape, text)
+    return text if text.isprintable() else text.translate(_ESCAPES)
 
 
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if 0xDC80 <= code <= 0xDCFF:
-        return f"\\x{code - 0xDC00:02x}"
-    if 0x7F < code < 0xA0:
-        return f"\\u{code:04x}"  # \x would say that it was a byte outside UTF-8
-    return match[0].encode("unicode_escape").decode("ascii")
+def _escape(code: int) -> str:
+    if code < 0x80 or 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code & 0xFF:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+# Whatever moves the cursor, ends a line, changes the terminal's state or the order of what is read.
+_HARMFUL = (
+    *range(0x20),  # C0
+    *range(0x7F, 0xA0),  # DEL and C1
+    *(0x061C, 0x200E, 0x200F),  # marks of direction
+    *range(0x2028, 0x202F),  # line and paragraph separator; embedding and overriding a direction
+    *range(0x2066, 0x2070),  # isolating a direction; deprecated format characters
+    *range(0xD800, 0xE000),  # surrogates: bytes that are not UTF-8 (PEP 383), or not encodable
+    *range(0xE0000, 0xE0080),  # tags: text that is not seen
+)
+_ESCAPES = {code: _escape(code) for code in _HARMFUL} | {ord("\t"): r"\t", ord("\n"): r"\n", ord("\r"): r"\r"}
 
 
 def size(count: int) -> str:

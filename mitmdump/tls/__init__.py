@@ -1,0 +1,18 @@
+"""Floor 1: TLS. The only place that knows OpenSSL; no sockets, no asyncio, no clock.
+
+| module | holds |
+|---|---|
+| `clienthello` | reading a ClientHello from peeked bytes |
+| `session` | a TLS session as a codec, over memory BIOs |
+| `alerts` | OpenSSL's errors and the peer's alerts in words |
+| `names` | which names go into a leaf |
+| `authority` | the CA, and issuing leaves |
+| `confdir` | writing and reading the CA's files |
+| `verify` | the verification of a server's certificate |
+| `contexts` | making sessions: contexts, the cache of leaves, the trust store |
+"""
+
+import warnings
+
+# cryptography warns of odd certificates, which are not ours but hostile servers', and would do so on our stderr.
+warnings.filterwarnings("ignore", module=r"mitmdump\.tls\.")

@@ -16,6 +16,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import idna
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
 from ..errors import CertificateError
@@ -35,6 +36,25 @@ MAX_COMMON_NAME = 64  # characters, RFC 5280 appendix A.1, ub-common-name
 _DNS_NAME_LENGTH = 253
 _DNS_NAME = re.compile(r"(?=.{1,253}\Z)(?:\*\.)?(?:[a-z0-9_-]{1,63}\.)*(?!\d+\Z)[a-z0-9_-]{1,63}\Z")
 
+# What cryptography raises for what it does not like about a certificate.
+_MALFORMED = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateNames:
+    """The names in a certificate, as they stand there; `dns` and `addresses` are subject alternative names."""
+
+    common: list[str]
+    dns: list[str]
+    addresses: list[Address]
+
 
 @dataclass(frozen=True, slots=True)
 class LeafNames:
@@ -49,12 +69,13 @@ class LeafNames:
     addresses: tuple[Address, ...] = ()
 
     @classmethod
-    def from_upstream(cls, certificate: x509.Certificate | None, asked: str | None) -> LeafNames:
-        """All names of the server's certificate, if there is one, and the host name or address that was asked for.
+    def from_chain(cls, chain: Sequence[bytes], asked: str | None) -> LeafNames:
+        """All names of the server's certificate, and the host name or address that was asked for.
 
-        Raises CertificateError where that makes not one name.
+        `chain` is the server's as DER, its own certificate first, or empty if no server was seen. Raises
+        CertificateError where that makes not one name.
         """
-        names = _names_of(certificate) if certificate else []
+        names = _usable_names(chain[0]) if chain else []
         wanted = normalize(asked) if asked else None
         if wanted and not _is_covered(wanted, names):
             names.append(wanted)
@@ -66,35 +87,38 @@ class LeafNames:
             tuple(name for name in names if not isinstance(name, str)),
         )
 
-    @classmethod
-    def from_chain(cls, chain: Sequence[bytes], asked: str | None) -> LeafNames:
-        """Like `from_upstream`, from the DER of the server's chain, its own certificate first; () if there is none."""
-        return cls.from_upstream(x509.load_der_x509_certificate(chain[0]) if chain else None, asked)
 
+def read_names(certificate: bytes) -> CertificateNames:
+    """The names in a certificate (DER) that a stranger sent; CertificateError where it is malformed.
 
-def alternative_names(certificate: x509.Certificate) -> tuple[list[str], list[Address]]:
-    """The DNS names and addresses that a certificate is for, as they stand there; ValueError if it is malformed."""
+    OpenSSL, which had it first, puts up with more than cryptography does.
+    """
     try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        parsed = x509.load_der_x509_certificate(certificate)
+        common = [str(each.value) for each in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        alternatives = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return [], []
-    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise ValueError(str(error)) from None
-    addresses = extension.get_values_for_type(x509.IPAddress)
-    # A network instead of an address belongs into name constraints (RFC 5280 section 4.2.1.10) and is for no host.
-    return extension.get_values_for_type(x509.DNSName), [each for each in addresses if isinstance(each, Address)]
+        return CertificateNames(common, [], [])
+    except _MALFORMED:
+        raise CertificateError("malformed certificate") from None
+    addresses = alternatives.get_values_for_type(x509.IPAddress)
+    return CertificateNames(
+        common,
+        alternatives.get_values_for_type(x509.DNSName),
+        # Networks belong into name constraints (RFC 5280 section 4.2.1.10); here they are for no host.
+        [each for each in addresses if isinstance(each, Address)],
+    )
 
 
-def _names_of(certificate: x509.Certificate) -> list[str | Address]:
+def _usable_names(certificate: bytes) -> list[str | Address]:
     """The usable names among the first MAX_NAMES of a certificate, the common name first if it is one."""
     try:
-        common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        names, addresses = alternative_names(certificate)
-    except ValueError:
-        return []  # not decodable: the client then gets the name that it asked for
+        names = read_names(certificate)
+    except CertificateError:
+        return []  # the client then gets the name that it asked for
     found: dict[str | Address, None] = {}  # a set that keeps the order
     size = 0
-    for text in [*(str(each.value) for each in common_names), *map(str, addresses), *names][:MAX_NAMES]:
+    for text in [*names.common, *map(str, names.addresses), *names.dns][:MAX_NAMES]:
         name = normalize(text)
         size += len(text)
         if size > MAX_NAMES_SIZE:

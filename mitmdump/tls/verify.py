@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from cryptography import x509
 from OpenSSL import SSL, crypto
 from OpenSSL.SSL import X509VerificationCodes as Code
 from service_identity import CertificateError, VerificationError
 from service_identity.hazmat import DNS_ID, DNSPattern, IPAddress_ID, IPAddressPattern, verify_service_identity
 
-from .names import Address, alternative_names, normalize
+from .. import errors
+from .names import CertificateNames, normalize, read_names
 
 OK = "ok"
 
@@ -101,33 +101,22 @@ class Verification:
         return _check_host(encoded[0], self._host)
 
 
-def load_certificate(der: bytes) -> x509.Certificate | None:
-    """A certificate from its DER; None where it is broken in a way that OpenSSL, which had it first, puts up with."""
+def _check_host(certificate: bytes, host: str) -> str:
     try:
-        return x509.load_der_x509_certificate(der)
-    except ValueError:
-        return None
-
-
-def _check_host(der: bytes, host: str) -> str:
-    certificate = load_certificate(der)
-    if certificate is None:
-        return "malformed certificate"
-    try:
-        names, addresses = alternative_names(certificate)
-    except ValueError:
-        return "malformed certificate extensions"
-    if _is_for(host, names, addresses):
+        names = read_names(certificate)
+    except errors.CertificateError as error:
+        return str(error)
+    if _is_for(host, names):
         return OK
-    listed = [*filter(normalize, names), *map(str, addresses)] or ["no host that it names"]
+    listed = [*filter(normalize, names.dns), *map(str, names.addresses)] or ["no host"]
     more = [f"{len(listed) - _NAMES_SHOWN} more"] if len(listed) > _NAMES_SHOWN else []
     return f"hostname mismatch: the certificate is for {', '.join(listed[:_NAMES_SHOWN] + more)}, not {host}"
 
 
-def _is_for(host: str, names: list[str], addresses: list[Address]) -> bool:
+def _is_for(host: str, names: CertificateNames) -> bool:
     """RFC 9525 section 6, without the common name. Host names that are none are for nobody."""
     try:
-        identifier, patterns = _patterns(host, names, addresses)
+        identifier, patterns = _patterns(host, names)
         verify_service_identity(patterns, [identifier], [])
     except (ValueError, VerificationError, CertificateError):
         return False
@@ -135,7 +124,7 @@ def _is_for(host: str, names: list[str], addresses: list[Address]) -> bool:
 
 
 def _patterns(
-    host: str, names: list[str], addresses: list[Address]
+    host: str, names: CertificateNames
 ) -> tuple[DNS_ID | IPAddress_ID, list[DNSPattern] | list[IPAddressPattern]]:
     """The host, and what of the certificate may be for it, as service-identity wants it.
 
@@ -143,9 +132,9 @@ def _patterns(
     can hold twenty thousand.
     """
     with suppress(ValueError):
-        return IPAddress_ID(host), [IPAddressPattern(address) for address in addresses]
+        return IPAddress_ID(host), [IPAddressPattern(address) for address in names.addresses]
     identifier = DNS_ID(host)
     parent = identifier.hostname.partition(b".")[2]
     candidates = {identifier.hostname, b"*." + parent}
-    found = candidates.intersection(name.lower().encode() for name in names)
+    found = candidates.intersection(name.lower().encode() for name in names.dns)
     return identifier, [DNSPattern.from_bytes(name) for name in found]

@@ -6,7 +6,7 @@ exchanges of one connection; in HTTP/1 it is always 1. Names, values and targets
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from ..model.headers import Field
@@ -19,26 +19,82 @@ class Role(Enum):
     SERVER = "server"
 
 
+# The fields that decide what becomes of a message: where it goes, where it ends, and what of it goes on.
+DECISIVE = frozenset(
+    {
+        b"connection",
+        b"content-length",
+        b"expect",
+        b"host",
+        b"http2-settings",
+        b"keep-alive",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+
+
+class _Fields:
+    """What request and response heads share: looking at their fields."""
+
+    __slots__ = ()
+    fields: list[Field]
+    _decisive: dict[bytes, list[bytes]] | None
+
+    @property
+    def decisive(self) -> dict[bytes, list[bytes]]:
+        """The values of the DECISIVE fields that are here, by lower-case name.
+
+        Found in one pass over the fields, once, because each of a dozen rules asks for one or two of them.
+        """
+        found = self._decisive
+        if found is None:
+            self._decisive = found = {}  # type: ignore[misc]  # the slot is in the classes below
+            for name, value in self.fields:
+                lower = name.lower()
+                if lower in DECISIVE:
+                    found.setdefault(lower, []).append(value)
+        return found
+
+    def options(self) -> set[bytes]:
+        """What Connection lists, in lower case (RFC 9110 section 7.6.1)."""
+        values = self.decisive.get(b"connection", ())
+        return {option.strip(b" \t").lower() for value in values for option in value.split(b",")} - {b""}
+
+
 @dataclass(slots=True)
-class RequestHead:
-    """A request line and its header fields."""
+class RequestHead(_Fields):
+    """A request line and its header fields.
+
+    `framing` is what body follows (see `head`); None: what the fields say, which the codec finds out.
+    """
 
     method: bytes
     target: bytes
     fields: list[Field]
     version: bytes = b"HTTP/1.1"
     stream_id: int = 1
+    framing: int | None = None
+    _decisive: dict[bytes, list[bytes]] | None = field(default=None, init=False, repr=False, compare=False)
 
 
 @dataclass(slots=True)
-class ResponseHead:
-    """A status line and its header fields; a status of 1xx (but 101) is not final, another head follows."""
+class ResponseHead(_Fields):
+    """A status line and its header fields; a status of 1xx (but 101) is not final, another head follows.
+
+    `framing` as in a request.
+    """
 
     status: int
     fields: list[Field]
     reason: bytes = b""
     version: bytes = b"HTTP/1.1"
     stream_id: int = 1
+    framing: int | None = None
+    _decisive: dict[bytes, list[bytes]] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def is_final(self) -> bool:

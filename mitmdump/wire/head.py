@@ -10,7 +10,6 @@ finds fewer fields than there are lines does `_blame` look for the line and the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import NoReturn
 
 from ..errors import RemoteError
@@ -115,28 +114,16 @@ def write_response(head: ResponseHead) -> bytes:
     return b"\r\n".join([line, *map(b": ".join, head.fields), b"", b""])
 
 
-def values_of(fields: Iterable[Field], lower_name: bytes) -> list[bytes]:
-    """The values of all fields of this lower-case name, in order."""
-    size = len(lower_name)  # comparing lengths first is cheaper than lower() on every name
-    return [value for name, value in fields if len(name) == size and name.lower() == lower_name]
-
-
-def tokens_of(values: Iterable[bytes]) -> set[bytes]:
-    """The members, in lower case, of a comma-separated list that may span several fields."""
-    return {token.strip(b" \t").lower() for value in values for token in value.split(b",")} - {b""}
-
-
 def keeps_alive(head: RequestHead | ResponseHead) -> bool:
     """May another message follow on this connection? (RFC 9112 section 9.3)"""
-    options = values_of(head.fields, b"connection")
-    if not options:
+    if b"connection" not in head.decisive:
         return head.version == b"HTTP/1.1"
-    return b"close" not in tokens_of(options) if head.version == b"HTTP/1.1" else b"keep-alive" in tokens_of(options)
+    return b"close" not in head.options() if head.version == b"HTTP/1.1" else b"keep-alive" in head.options()
 
 
 def request_framing(head: RequestHead) -> int:
     """What body follows a request head: a number of bytes or CHUNKED. Raises RemoteError (400)."""
-    return max(_announced(head.fields, head.version, "client", 400, default=0), CHUNKED)
+    return _announced(head, "client", 400, default=0)
 
 
 def response_framing(head: ResponseHead, request_method: bytes) -> int:
@@ -145,7 +132,7 @@ def response_framing(head: ResponseHead, request_method: bytes) -> int:
     The steps of RFC 9112 section 6.3, but that a message whose fields contradict each other is refused first, even
     where it has no body: its fields are forwarded, and the next reader may not know of that. Raises RemoteError (502).
     """
-    announced = _announced(head.fields, head.version, "server", 502, default=UNTIL_CLOSE)
+    announced = _announced(head, "server", 502, default=UNTIL_CLOSE)
     status = head.status
     if status == 101:
         return SWITCHED
@@ -156,20 +143,14 @@ def response_framing(head: ResponseHead, request_method: bytes) -> int:
     return announced  # steps 3 to 8
 
 
-def _announced(fields: list[Field], version: bytes, peer: str, status: int, default: int) -> int:
+def _announced(head: RequestHead | ResponseHead, peer: str, status: int, default: int) -> int:
     """What Transfer-Encoding and Content-Length say, `default` if neither is there."""
-    lengths: list[bytes] = []
-    codings: list[bytes] = []
-    for name, value in fields:
-        size = len(name)  # cheaper than lower() for the fields that it cannot be
-        if size == 14 and name.lower() == b"content-length":
-            lengths.append(value)
-        elif size == 17 and name.lower() == b"transfer-encoding":
-            codings.append(value)
-    if codings:  # steps 3 and 4
+    decisive = head.decisive
+    lengths = decisive.get(b"content-length")
+    if codings := decisive.get(b"transfer-encoding"):  # steps 3 and 4
         if lengths:
             raise RemoteError(f"the {peer} sent both Content-Length and Transfer-Encoding", status)
-        if version == b"HTTP/1.0":
+        if head.version == b"HTTP/1.0":
             raise RemoteError(f"the {peer} sent Transfer-Encoding in an HTTP/1.0 message", status)
         if len(codings) > 1 or codings[0].lower() != b"chunked":
             raise RemoteError(f"the {peer} sent a Transfer-Encoding other than 'chunked'", status)

@@ -6,14 +6,16 @@ purpose: a recorder is to change as little as it can, although RFC 9110 section 
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from ..model.headers import Field
-from .events import RequestHead, ResponseHead
-from .head import tokens_of, values_of
+from .events import DECISIVE, RequestHead, ResponseHead
 
 # Transfer-Encoding is not here: what we accept of it is "chunked", and the codec frames by it.
 _HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te", b"upgrade", b"http2-settings"}
 )
+assert _HOP_BY_HOP < DECISIVE
 # What Connection cannot remove, whatever it lists: fields that say where a message goes and where it ends, and for
 # whom.
 _KEPT = frozenset(
@@ -33,43 +35,44 @@ _KEPT = frozenset(
         b"transfer-encoding",
     }
 )
+_SWITCHING = frozenset({b"upgrade", b"http2-settings"})
 
 
 def asks_for_upgrade(head: RequestHead | ResponseHead) -> bool:
     """Does this head offer, or make, a switch to another protocol? (RFC 9110 section 7.8; not in HTTP/1.0)"""
-    if head.version == b"HTTP/1.0" or not values_of(head.fields, b"upgrade"):
-        return False
-    return b"upgrade" in tokens_of(values_of(head.fields, b"connection"))
+    return b"upgrade" in head.decisive and head.version == b"HTTP/1.1" and b"upgrade" in head.options()
 
 
-def end_to_end(fields: list[Field]) -> list[Field]:
-    """The fields that go on to the next hop; a Content-Length that was repeated goes on once."""
-    dropped = _HOP_BY_HOP
-    if options := values_of(fields, b"connection"):
-        dropped = dropped | (tokens_of(options) - _KEPT)
-    kept = [field for field in fields if field[0].lower() not in dropped]
-    if len(values_of(kept, b"content-length")) > 1:
+def end_to_end(head: RequestHead | ResponseHead) -> list[Field]:
+    """The fields that go on to the next hop, as a new list; a Content-Length that was repeated goes on once."""
+    decisive = head.decisive
+    if _HOP_BY_HOP.isdisjoint(decisive):
+        kept = list(head.fields)
+    else:
+        dropped = _HOP_BY_HOP | (head.options() - _KEPT) if b"connection" in decisive else _HOP_BY_HOP
+        kept = without(head.fields, dropped)
+    if len(decisive.get(b"content-length", ())) > 1:
         first = next(field for field in kept if field[0].lower() == b"content-length")
         kept = [field for field in kept if field is first or field[0].lower() != b"content-length"]
     return kept
 
 
-def with_upgrade(fields: list[Field]) -> list[Field]:
+def with_upgrade(head: RequestHead | ResponseHead) -> list[Field]:
     """Like `end_to_end`, but what belongs to a switch of protocols goes on too, each field in its place."""
-    options = tokens_of(values_of(fields, b"connection")) & {b"upgrade", b"http2-settings"}
-    passed = set(end_to_end(fields))
+    options = head.options() & _SWITCHING
+    passed = set(end_to_end(head))
     kept: list[Field] = []
-    for name, value in fields:
+    for name, value in head.fields:
         lower = name.lower()
         if lower == b"connection":
             if options:
                 kept.append((name, b", ".join(sorted(options, reverse=True)).replace(b"upgrade", b"Upgrade")))
                 options = set()
-        elif lower in (b"upgrade", b"http2-settings") or (name, value) in passed:
+        elif lower in _SWITCHING or (name, value) in passed:
             kept.append((name, value))
     return kept
 
 
-def without(fields: list[Field], *lower_names: bytes) -> list[Field]:
+def without(fields: list[Field], lower_names: Container[bytes]) -> list[Field]:
     """The fields without those of these lower-case names."""
     return [field for field in fields if field[0].lower() not in lower_names]

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import IntEnum, auto
 from typing import NoReturn
 
 from ..errors import LocalError, RemoteError
@@ -58,7 +58,7 @@ class Limits:
     chunk_line: int = 4096
 
 
-class State(Enum):
+class State(IntEnum):
     """Where one direction of a connection stands."""
 
     HEAD = auto()
@@ -177,7 +177,8 @@ class Http1:
 
     def _begin_request(self, head: RequestHead, events: list[Event]) -> None:
         self._method = head.method
-        self._expect(request_framing(head))
+        head.framing = request_framing(head)
+        self._expect(head.framing)
         # A proxy keeps no connection to an HTTP/1.0 client open (RFC 9112 section 9.3).
         self.keep_alive = head.version == b"HTTP/1.1" and keeps_alive(head)
         events.append(head)
@@ -185,7 +186,7 @@ class Http1:
             events.append(End())
 
     def _begin_response(self, head: ResponseHead, events: list[Event]) -> None:
-        framing = response_framing(head, self._method)
+        head.framing = framing = response_framing(head, self._method)
         events.append(head)
         if not head.is_final:
             return
@@ -285,11 +286,12 @@ class Http1:
             self._send_end(event.trailers)
         elif isinstance(event, RequestHead):
             self._method = event.method
-            self._announce(request_framing(event))
+            self._announce(request_framing(event) if event.framing is None else event.framing)
             self._out.append(write_request(event))
         else:
             if event.is_final:
-                self._announce(response_framing(event, self._method))
+                framing = event.framing
+                self._announce(response_framing(event, self._method) if framing is None else framing)
             self._out.append(write_response(event))
 
     def take(self) -> bytes:

@@ -87,6 +87,7 @@ _patterns = st.lists(
 )
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 @given(_patterns.map("".join), st.text("aAbB.1(\n{},", max_size=12))
 def test_a_match_contains_the_literal_that_it_must_contain(pattern: str, text: str) -> None:
     try:

@@ -63,8 +63,15 @@ def test_json_that_was_cut_off_is_indented_up_to_there():
     assert view(b'{"a":["b","c', "application/json") == ["{", '  "a": [', '    "b",', '    "c']
 
 
-def test_words_in_what_is_no_json_stay_apart():
-    assert view(b"[not json at all]", "application/json") == ["[", "  not json at all", "]"]
+@pytest.mark.parametrize("text", ["Not Found", ")]}',", "", "<html>"])
+def test_what_does_not_begin_like_json_is_text(text):
+    assert view(text.encode(), "application/json") == ([text] if text else [])
+
+
+@pytest.mark.parametrize("text", [b":", b'"" ', b"1 ", b"}", b"[]", b"{:"])
+def test_a_line_of_what_is_no_json_never_grows(text):
+    """R2"""
+    assert max(map(len, view(b"[" + text * 1000, "application/json"))) < 100
 
 
 @settings(max_examples=100)
@@ -73,6 +80,7 @@ def test_json_view_changes_white_space_only(text):
     def squeezed(text: str) -> str:
         return "".join(text.split())
 
+    text = "[" + text
     assert squeezed("".join(view(text.encode(), "application/json"))) == squeezed(text)
 
 

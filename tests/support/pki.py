@@ -74,6 +74,7 @@ def make(
     *names: str,
     issuer: Identity | None = None,
     common_name: str | None = None,
+    subject: x509.Name | None = None,
     ca: bool = False,
     path_length: int | None = None,
     days: tuple[float, float] = (-1, 30),
@@ -87,15 +88,16 @@ def make(
     """A certificate, self-signed without `issuer`.
 
     `names` become subject alternative names (addresses as such), and the first the common name, unless `common_name`
-    (or "" for none) and `alternatives` (complete) say otherwise. `days`: validity relative to now. `key`: a private
-    key, or "rsa".
+    (or "" for none), `subject` and `alternatives` (both complete) say otherwise. `days`: validity relative to now.
+    `key`: a private key, or "rsa".
     """
     if key == "rsa":
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     key = key or ec.generate_private_key(ec.SECP256R1())
     default_name = names[0] if names else f"Test {'CA' if ca else 'leaf'} {next(_numbers)}"
     common_name = default_name if common_name is None else common_name
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else [])
+    if subject is None:
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else [])
     now = now or datetime.now(UTC)
     start, end = (now + timedelta(days=each) for each in days)
     issuer_key = issuer.key if issuer else key
