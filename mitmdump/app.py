@@ -130,7 +130,7 @@ def _read_back(settings: Settings, log: Log) -> int:
                 if job.failure:
                     return job.close()
             for damage in reader.damage:
-                log.warn(f"{name}: {damage}")
+                log.warn(f"{name}: damaged: {damage.reason}; skipped {damage.size} bytes from byte {damage.offset} on")
             if reader.cut_off:
                 log.info(f"{name}: {reader.cut_off} flows were cut off, because their capture was")
         status = job.close()

@@ -6,6 +6,7 @@ answer at once.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -192,6 +193,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         ),
     ),
     "Other": (
+        Option("--explain-filter", "", "Print how the filter is read and what each operator looks at, and exit."),
         Option("--debug", "debug", "On an error of mitmdump itself, show the traceback."),
         Option("--version", "", "Print the version, and exit."),
         Option("-h, --help", "", "Print this help, and exit."),
@@ -229,7 +231,7 @@ def _help() -> str:
 
 
 def _click_option(option: Option) -> click.Option:
-    declarations = [*option.flags.split(", "), option.field or option.flags.split("--")[1]]
+    declarations = [*option.flags.split(", "), option.field or option.flags.split("--")[1].replace("-", "_")]
     if option.metavar:
         return click.Option(declarations, metavar=option.metavar, multiple=option.multiple)
     return click.Option(declarations, is_flag=True)
@@ -270,17 +272,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         values = _parse(arguments)
-        if values["version"]:
-            print(f"mitmdump {__version__}")  # noqa: T201  # asked for
-            return 0
-        if values["help"]:
-            print(_help())  # noqa: T201  # asked for
-            return 0
+        if values["version"] or values["help"]:
+            return _say(f"mitmdump {__version__}" if values["version"] else _help())
         settings = settings_of(values)
-        if settings.filter is not None:
+        if settings.filter is not None or values["explain_filter"]:
             from .filter import parse  # not needed where there is no filter
 
-            parse(settings.filter)
+            filter_ = parse(settings.filter or "")
+            if values["explain_filter"]:
+                return _say(filter_.explain())
     except click.UsageError as error:
         return _refuse(f"{error.format_message().rstrip('.')}. See mitmdump --help.")
     except MitmdumpError as error:
@@ -288,6 +288,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from .app import run  # everything else comes with it
 
     return run(settings)
+
+
+def _say(text: str) -> int:
+    """Print what was asked for. A reader who has gone (`| head -1`) has seen enough."""
+    try:
+        print(text, flush=True)  # noqa: T201  # asked for
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python would write there at its end
+        if not isinstance(error, BrokenPipeError):
+            return _refuse(f"cannot write to standard output: {(error.strerror or str(error)).lower()}")
+    return 0
 
 
 def _refuse(message: str) -> int:

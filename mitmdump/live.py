@@ -16,8 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from time import time
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import OutputError, SettingsError
 from .model.url import join_host_port
@@ -164,7 +163,8 @@ class _Proxy:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._reopen)
-        loop.add_signal_handler(signal.SIGUSR1, lambda: self._job.log.error(self._job.summary()))
+        for number in (signal.SIGUSR1, getattr(signal, "SIGINFO", signal.SIGUSR1)):  # the latter on BSD and macOS
+            loop.add_signal_handler(number, lambda: self._job.log.error(self._job.summary()))
 
     def _end(self) -> None:
         if self._stop.is_set():

@@ -61,11 +61,13 @@ def either_head(look: Callable[[HttpMessage], bool]) -> Test:
 
 
 def method(argument: Matcher[str]) -> Test:
+    """The request's method."""
     matches = argument.matches
     return of_request(lambda request: matches(request.method))
 
 
 def url(argument: Matcher[str]) -> Test:
+    """The URL as a person would type it."""
     matches = argument.matches
     return of_request(lambda request: matches(request.url))
 
@@ -98,6 +100,7 @@ def _first(message: HttpMessage, lower_name: bytes) -> str:
 
 
 def status(argument: Matcher[float]) -> Test:
+    """The response's status."""
     matches = argument.matches
     return of_response(lambda response: matches(response.status_code))
 
@@ -120,11 +123,13 @@ def header_lines(argument: Matcher[bytes]) -> Callable[[HttpMessage], bool]:
 
 
 def header_value(argument: NamedMatcher[bytes]) -> Callable[[HttpMessage], bool]:
+    """The values of one header field, each by itself."""
     name, matches = argument.name.encode("utf-8", "surrogateescape"), argument.value.matches
     return lambda message: any(matches(value) for value in message.headers.raw_values(name))
 
 
 def content_type(argument: Matcher[bytes]) -> Callable[[HttpMessage], bool]:
+    """The values of Content-Type."""
     matches = argument.matches
     return lambda message: any(matches(value) for value in message.headers.raw_values(b"content-type"))
 
@@ -133,6 +138,7 @@ _ASSET = re.compile(rb"text/css|text/javascript|application/(x-)?javascript|imag
 
 
 def is_asset(response: Response) -> bool:
+    """Is this what pages load to look right, by its media type? The same list as mitmproxy's."""
     return any(_ASSET.search(value) for value in response.headers.raw_values(b"content-type"))
 
 
@@ -151,7 +157,7 @@ _lacks_response = negation(has_response)
 
 
 def has_no_response(flow: Flow, stage: Stage) -> Verdict:
-    """Nor is there one in a raw connection, but there nobody waits for it."""
+    """The opposite, among HTTP flows."""
     return flow.kind == "http" and _lacks_response(flow, stage)
 
 
@@ -178,6 +184,7 @@ def cookie(argument: NamedMatcher[str]) -> Test:
 
 
 def query_parameter(argument: NamedMatcher[str]) -> Test:
+    """The values of one query parameter, with percent-encoding and plus signs undone."""
     wanted, matches = argument.name, argument.value.matches
 
     def look(request: Request) -> bool:
@@ -203,6 +210,7 @@ def of_server(look: Callable[[Connection], bool]) -> Test:
 
 
 def client_address(argument: Matcher[str]) -> Test:
+    """The client, as host:port."""
     matches = argument.matches
     return at_start(lambda flow: flow.client_conn.peername is not None and matches(_joined(flow.client_conn.peername)))
 
@@ -215,11 +223,13 @@ def destination(flow: Flow) -> Address | None:
 
 
 def destination_address(argument: Matcher[str]) -> Test:
+    """Where the flow goes, as host:port."""
     matches = argument.matches
     return at_start(lambda flow: (address := destination(flow)) is not None and matches(_joined(address)))
 
 
 def destination_port(argument: Matcher[float]) -> Test:
+    """The port that the flow goes to."""
     matches = argument.matches
     return at_start(lambda flow: (address := destination(flow)) is not None and matches(address[1]))
 
@@ -229,11 +239,13 @@ def _joined(address: Address) -> str:
 
 
 def client_network(argument: Matcher[str]) -> Test:
+    """The IP address that the client came from."""
     matches = argument.matches
     return at_start(lambda flow: _arrived_in(flow.client_conn, matches))
 
 
 def server_network(argument: Matcher[str]) -> Test:
+    """The IP address that the connection to the server arrived at."""
     matches = argument.matches
     return of_server(lambda connection: _arrived_in(connection, matches))
 
@@ -243,6 +255,7 @@ def _arrived_in(connection: Connection, matches: Callable[[str], bool]) -> bool:
 
 
 def intercepted_tls(argument: Matcher[str] | None) -> Test:
+    """TLS between the client and us, of any version or of one."""
     if argument is None:
         return at_start(lambda flow: flow.client_conn.tls_established)
     matches = argument.matches
@@ -255,11 +268,13 @@ def intercepted_tls(argument: Matcher[str] | None) -> Test:
 
 
 def server_name(argument: Matcher[str]) -> Test:
+    """The server name in the client's ClientHello."""
     matches = argument.matches
     return at_start(lambda flow: flow.client_conn.sni is not None and matches(flow.client_conn.sni))
 
 
 def certificate(argument: Matcher[str]) -> Test:
+    """The names in the server's certificate."""
     matches = argument.matches
 
     def look(connection: Connection) -> bool:
@@ -270,6 +285,7 @@ def certificate(argument: Matcher[str]) -> Test:
 
 
 def is_unverified(connection: Connection) -> bool:
+    """Was there something wrong with the server's certificate?"""
     return connection.verification not in (None, "ok")
 
 
@@ -282,10 +298,12 @@ def _start(flow: Flow) -> float:
 
 
 def since(argument: Instant) -> Test:
+    """Started at this time or later."""
     return at_start(lambda flow: _start(flow) >= argument.timestamp)
 
 
 def until(argument: Instant) -> Test:
+    """Started before this time."""
     return at_start(lambda flow: _start(flow) < argument.timestamp)
 
 
@@ -302,6 +320,7 @@ def duration(argument: Matcher[float]) -> Test:
 
 
 def time_to_first_byte(argument: Matcher[float]) -> Test:
+    """From the start to the response's first byte."""
     matches = argument.matches
 
     def test(flow: Flow, stage: Stage) -> Verdict:
@@ -319,10 +338,12 @@ def time_to_first_byte(argument: Matcher[float]) -> Test:
 
 
 def is_done(flow: Flow) -> bool:
+    """Did the flow end as it should?"""
     return flow.error is None and (flow.kind != "http" or flow.response is not None)
 
 
 def replayed_request(flow: Flow, _stage: Stage) -> Verdict:
+    """Known from the start: client replay is where the request comes from."""
     return flow.is_replay == "request"
 
 
@@ -334,15 +355,18 @@ def replayed_response(flow: Flow, stage: Stage) -> Verdict:
 
 
 def metadata(argument: Matcher[str]) -> Test:
+    """The metadata as lines."""
     matches = argument.matches
     return at_end(lambda flow: matches("\n".join(f"{key}: {value}" for key, value in flow.metadata.items())))
 
 
 def comment(argument: Matcher[str]) -> Test:
+    """The comment."""
     matches = argument.matches
     return at_end(lambda flow: matches(flow.comment))
 
 
 def marker(argument: Matcher[str]) -> Test:
+    """The marker."""
     matches = argument.matches
     return at_end(lambda flow: matches(flow.marked))

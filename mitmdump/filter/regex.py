@@ -81,7 +81,7 @@ class _Watchdog:
         """`search(data)`, or _TooSlow after TIME_LIMIT."""
         if get_ident() != main_thread().ident or not hasattr(signal, "setitimer"):
             return search(data)
-        if not self._installed:
+        if not self._installed:  # each time would cost more than many a search
             signal.signal(signal.SIGPROF, self._bark)
             self._installed = True
         self._armed = True

@@ -202,6 +202,8 @@ class Stream(asyncio.Protocol):
             self._session.close()
             self._write_session()
         self._closed = True
+        self._error = self._error or StreamError(f"we closed the connection to the {self.peer}")
+        self._wake()
         self.transport.close()
 
     def abort(self, error: PeerError) -> None:
@@ -288,6 +290,8 @@ class Stream(asyncio.Protocol):
         if not self._closed:
             reason = f" ({exc})" if isinstance(exc, OSError) and exc.strerror else ""
             self._fail(StreamError(f"the {self.peer} broke the connection{reason}"))
+        elif self._writer and self._error and not self._writer.done():
+            self._writer.set_exception(self._error)
         self._session = None  # frees OpenSSL's buffers even if somebody still holds the stream
 
     def pause_writing(self) -> None:

@@ -19,8 +19,11 @@ from ..model.message import Message
 class Sink:
     """A destination of flows; each hook does nothing until a sink overrides it.
 
-    Any hook may raise OutputError: the output cannot take more, and the caller stops the capture.
+    Any hook may raise OutputError: the output cannot take more, and the caller stops the capture. A sink that does not
+    look at bodies says so with `wants_bodies`, which spares everybody their bytes.
     """
+
+    wants_bodies = True
 
     def begin(self, flow: Flow) -> None:
         """A flow is wanted; its request head (or, of a raw connection, its connections) is known."""

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..errors import OutputError
-from ..filter import Filter, Stage
+from ..filter import Filter, Needs, Stage
 from ..model.flow import Flow, Part
 from ..model.message import Message
 from .base import Sink
 from .spool import Spool
+
+BODIES = Needs.REQUEST_BODY | Needs.RESPONSE_BODY
 
 
 @dataclass(slots=True)
@@ -37,13 +39,15 @@ class Outlet:
     ) -> None:
         self.filter = filter_
         self.sinks = tuple(sinks)
+        self.body_sinks = tuple(sink for sink in sinks if sink.wants_bodies)
+        self.spools_bodies = bool(self.body_sinks or (filter_ and filter_.needs & BODIES))
         self.tally = Tally()
         self._on_failure = on_failure
 
     def fail(self, error: OSError | OutputError) -> None:
         """A sink can take no more."""
         if self.sinks:
-            self.sinks = ()
+            self.sinks = self.body_sinks = ()
             self._on_failure(error)
 
     def tick(self, now: float) -> None:
@@ -59,9 +63,9 @@ class Outlet:
         tap = Tap(flow, self)
         tap.reached(Stage.END)
         if tap.wanted:
-            if flow.request:
+            if flow.request and self.body_sinks:
                 tap.feed(Part.REQUEST, flow.request.body.pieces())
-            if flow.response:
+            if flow.response and self.body_sinks:
                 tap.feed(Part.RESPONSE, flow.response.body.pieces())
             for message in flow.messages:
                 tap.message(message)
@@ -102,11 +106,11 @@ class Tap:
         """A piece of a body has passed."""
         if self.wanted:
             try:
-                for sink in self._outlet.sinks:
+                for sink in self._outlet.body_sinks:
                     sink.data(self._flow, part, data)
             except (OSError, OutputError) as error:
                 self._outlet.fail(error)
-        elif self.wanted is None:
+        elif self.wanted is None and self._outlet.spools_bodies:
             self._keep(lambda spool: spool.add(part, data))
 
     def feed(self, part: Part, pieces: Iterable[bytes]) -> None:

@@ -44,12 +44,11 @@ class TextSink(Sink):
         self._color = color
         limits = LIMITS.get(min(detail, 4))
         self._kept_of_each = limits.bytes if limits else 0
+        self.wants_bodies = bool(self._kept_of_each)
         self._room = KEPT_IN_ALL
         self._running: dict[int, _Running] = {}
 
     def data(self, flow: Flow, part: Part, data: bytes) -> None:
-        if not self._kept_of_each:
-            return
         running = self._of(flow)
         kept = running.bodies[part]
         kept += data[: self._take(running, len(data), self._kept_of_each - len(kept))]

@@ -124,18 +124,21 @@ class Authority:
 
     def _write_certificate_files(self, confdir: Path) -> None:
         """Write the certificate files, unless they are there and fit, or cannot be written: we can do without."""
-        certificate = self.certificate
+        certificate, path = self.certificate, confdir / CERTIFICATE_FILE
         contents = {
-            ".p12": pkcs12.serialize_key_and_certificates(b"mitmdump", None, certificate, None, NoEncryption()),
             ".cer": certificate.public_bytes(Encoding.DER),
+            # The kind that Java takes for a trust store as it is, without a password; others take it too.
+            ".p12": pkcs12.serialize_java_truststore(
+                [pkcs12.PKCS12Certificate(certificate, b"mitmdump")], NoEncryption()
+            ),
             ".pem": certificate.public_bytes(Encoding.PEM),  # last, so that where it fits the others do
         }
-        paths = {suffix: confdir / (CERTIFICATE_FILE + suffix) for suffix in contents}
         with suppress(OSError):
-            fits = all(path.exists() for path in paths.values()) and paths[".pem"].read_bytes() == contents[".pem"]
-            for suffix, path in paths.items():
-                if not fits:
-                    files.replace(path, contents[suffix])
+            complete = all(path.with_suffix(suffix).exists() for suffix in contents)
+            if complete and path.with_suffix(".pem").read_bytes() == contents[".pem"]:
+                return
+            for suffix, content in contents.items():
+                files.replace(path.with_suffix(suffix), content)
 
 
 def _new_key(key_type: KeyType) -> Key:

@@ -18,13 +18,14 @@ from .events import RequestHead, ResponseHead
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # Visible characters, space, tab and obs-text (RFC 9110 section 5.5): no NUL, CR, LF nor any other control character.
-TEXT = rb"[^\x00-\x08\x0a-\x1f\x7f]*"
+# Possessive, as is the white space before a value: giving back one by one would take minutes for a long run of spaces.
+TEXT = rb"[^\x00-\x08\x0a-\x1f\x7f]*+"
 
 _REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([^\x00-\x20\x7f]+) (HTTP/1\.[01])\Z")
 # The space before an absent reason is required (RFC 9112 section 4), and often forgotten: no two readers differ on it.
 _STATUS_LINE = re.compile(rb"(HTTP/1\.[01]) ([1-9][0-9][0-9])(?: (" + TEXT + rb"))?\Z")
 _ANY_VERSION = re.compile(rb"\S+ \S+ HTTP/[0-9](\.[0-9])?\Z")
-_FIELD = re.compile(rb"^(" + TOKEN + rb"):[ \t]*(" + TEXT + rb")\r\n", re.MULTILINE)
+_FIELD = re.compile(rb"^(" + TOKEN + rb"):[ \t]*+(" + TEXT + rb")\r\n", re.MULTILINE)
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _DIGITS = re.compile(rb"[0-9]{1,18}\Z")  # one more digit could pass 2**63, which other programs count in
 

@@ -27,10 +27,10 @@ Serve = Callable[..., Server]
 
 @pytest.fixture(scope="session", autouse=True)
 def _plain_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No proxy, configuration or locale of the person who runs the tests gets in."""
+    """No proxy, trust store, configuration or locale of the person who runs the tests gets in."""
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:
-            if name.lower().endswith("_proxy") or name in ("SSLKEYLOGFILE", "JAVA_TOOL_OPTIONS", "MAKEFLAGS"):
+            if name.lower().endswith("_proxy") or name.startswith(("SSL", "GIT_")) or "_CA_" in name:
                 patch.delenv(name)
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("LC_ALL", "C.UTF-8")

@@ -101,7 +101,7 @@ CASES = [
         answered(fields=[(b"Set-Cookie", b"a=b; sid=1")]),
     ),
     ("~b needle", asked(body=b"a\nneedle"), asked(body=b"hay")),
-    ("~b a.needle", answered(body=b"a\nneedle"), PLAIN),
+    ("~b a.needle", answered(body=b"A\nNEEDLE"), PLAIN),
     ("~b NEEDLE", RAW, a_connection((True, b"hay"))),
     ("~b needle", SOCKET, a_websocket((True, b"hay"))),
     ("~bq needle", asked(body=b"needle"), answered(body=b"needle")),

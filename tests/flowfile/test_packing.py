@@ -53,7 +53,7 @@ def test_a_long_array_is_read_if_all_of_it_is_there() -> None:
     assert unpack(msgpack.packb(list(range(100_000)))) == list(range(100_000))
 
 
-@pytest.mark.parametrize("text", ["\ud800", "\udcff", "a\udfffz", "\U0001f600"])
+@pytest.mark.parametrize("text", ["\ud800", "a\udfffz", "\U0001f600"])
 def test_strings_that_are_not_well_formed_come_back(text: str) -> None:
     assert unpack(pack({text: text})) == {text: text}
 

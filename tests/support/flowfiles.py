@@ -1,4 +1,4 @@
-"""Flow files for tests: flows made by hand and by hypothesis, files made of them, and what is in them as plain values."""
+"""Flow files for tests: flows made by hand and by hypothesis, files of them, and what is in them as plain values."""
 
 from __future__ import annotations
 
@@ -137,7 +137,8 @@ def bodies(draw: st.DrawFn) -> Body:
     """Kept, kept in part, or not kept; ended or not; some too large for a FLOW frame."""
     source = draw(st.none() | st.binary(max_size=20) | st.integers(65_530, 65_550).map(bytes))
     more = draw(st.integers(0, 5))
-    return Body(len(source or b"") + more, draw(st.booleans()), draw(st.none() | st.binary(max_size=32)), source)
+    digest = draw(st.binary(max_size=32))  # never None: the writer takes one of what it streams
+    return Body(len(source or b"") + more, draw(st.booleans()), digest, source)
 
 
 def connections(side: str) -> st.SearchStrategy[Connection]:

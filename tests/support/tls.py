@@ -10,8 +10,9 @@ from .pki import Identity
 
 
 def make_server(identity: Identity, *, alpn: bytes | None = None) -> Session:
-    """A TLS server with this certificate and chain, however weak its key is."""
+    """A TLS server with this certificate and chain, however weak its key is; TLS 1.2 and 1.3."""
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")
     context.use_privatekey(identity.key)
     context.use_certificate(identity.chain[0])

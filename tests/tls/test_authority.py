@@ -88,8 +88,8 @@ def test_the_certificate_files_hold_the_certificate_and_no_key(tmp_path):
     certificate = load(tmp_path).certificate
     pem, der, p12 = ((tmp_path / f"mitmdump-ca-cert.{suffix}").read_bytes() for suffix in ("pem", "cer", "p12"))
     assert x509.load_pem_x509_certificate(pem) == x509.load_der_x509_certificate(der) == certificate
-    key, certificate_in_p12, others = pkcs12.load_key_and_certificates(p12, None)
-    assert (key, [certificate_in_p12, *others]) in [(None, [certificate]), (None, [None, certificate])]
+    key, _own, trusted = pkcs12.load_key_and_certificates(p12, None)
+    assert (key, trusted) == (None, [certificate])
     assert b"PRIVATE" not in pem
 
 
@@ -236,9 +236,7 @@ def test_the_ca_passes_pkilint(authority):
     assert lint(authority.certificate, CertificateType.ROOT_CA) - ACCEPTED_FINDINGS.keys() == set()
 
 
-@pytest.mark.parametrize(
-    "asked", ["a.example.com", "a" * 60 + ".example.com", "192.0.2.1", "2001:db8::1", "bücher.com"]
-)
+@pytest.mark.parametrize("asked", ["a.example.com", "a" * 60 + ".example.com", "192.0.2.1"])
 def test_leaves_pass_pkilint(authority, asked):
     """T3"""
     leaf = authority.issue(LeafNames.from_chain((), asked), NOW)
