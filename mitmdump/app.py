@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 import traceback
 from collections.abc import Callable
-from pathlib import Path
+from time import time
 
 from .errors import MitmdumpError, OutputError
 from .filter import parse
@@ -25,6 +26,7 @@ from .flowfile import open_flows
 from .log import Log
 from .settings import Settings
 from .sinks.base import Sink
+from .sinks.output import expand
 from .sinks.recorder import Recorder
 from .sinks.tap import Outlet
 from .sinks.text import TextSink
@@ -138,10 +140,18 @@ def _read_back(settings: Settings, log: Log) -> int:
 
 
 def _refuse_overwriting(settings: Settings) -> None:
-    """A file cannot be read and replaced at a time."""
-    if settings.write in (None, "-"):
+    """A file cannot be read and replaced at a time. Raises OutputError."""
+    if settings.write is None or settings.write == "-":
         return
-    target = Path(str(settings.write))
+    target = _status(expand(settings.write, time()))
     for name in settings.read:
-        if name != "-" and target.exists() and Path(name).exists() and target.samefile(name):
-            raise OutputError(f"cannot write {target}: it is also read (-r). Choose another file with -w")
+        source = _status(0 if name == "-" else name)
+        if target and source and stat.S_ISREG(target.st_mode) and os.path.samestat(target, source):
+            raise OutputError(f"cannot write {settings.write}: it is also read (-r). Choose another file with -w")
+
+
+def _status(file: str | int) -> os.stat_result | None:
+    try:
+        return os.stat(file)
+    except OSError:
+        return None  # who opens it says why

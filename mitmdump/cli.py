@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from time import time
 from typing import Any
 
 import click
@@ -275,12 +276,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if values["version"] or values["help"]:
             return _say(f"mitmdump {__version__}" if values["version"] else _help())
         settings = settings_of(values)
-        if settings.filter is not None or values["explain_filter"]:
-            from .filter import parse  # not needed where there is no filter
+        if values["explain_filter"]:
+            from .filter import parse  # not needed otherwise
 
-            filter_ = parse(settings.filter or "")
-            if values["explain_filter"]:
-                return _say(filter_.explain())
+            return _say(parse(settings.filter or "", now=time()).explain())
     except click.UsageError as error:
         return _refuse(f"{error.format_message().rstrip('.')}. See mitmdump --help.")
     except MitmdumpError as error:

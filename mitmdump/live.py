@@ -7,6 +7,7 @@ the files; a second one does not wait. SIGHUP reopens the flow file, SIGUSR1 say
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import resource
@@ -63,7 +64,7 @@ def _bind(hosts: Sequence[str], port: int) -> list[socket.socket]:
     except OSError as error:
         where = ", ".join(join_host_port(host, port) for host in hosts)
         advice = "Choose another port with -p, or stop the program that holds it."
-        if isinstance(error, socket.gaierror) or error.errno != 98:
+        if isinstance(error, socket.gaierror) or error.errno != errno.EADDRINUSE:
             advice = "Choose another address with --listen-host, or another port with -p."
         reason = (error.strerror or str(error)).lower()
         raise SettingsError(f"cannot listen on {where}: {reason}. {advice}") from None

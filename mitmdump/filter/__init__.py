@@ -10,7 +10,7 @@ decided at the request head, `~c 500` at the response head, `~b error` when the 
 | `words` | cutting a text into tokens; quoting |
 | `arguments` | kinds of arguments: what is expected, how it is read |
 | `regex` | searches that end |
-| `predicates`, `bodies`, `certificate` | what operators look at |
+| `predicates`, `bodies`, `connections`, `certificate` | what operators look at |
 | `operators` | the table of operators |
 | `expression` | parsed expressions, and the filter |
 | `parser` | from text to filter |

@@ -11,9 +11,9 @@ from enum import IntEnum
 from typing import Any
 
 from . import arguments as arg
-from . import bodies, predicates
+from . import bodies, connections, predicates
 from .arguments import Argument
-from .predicates import at_end, at_start, either_head, of_request, of_response, of_server
+from .predicates import at_end, at_start, either_head, of_request, of_response
 from .stages import Needs, Stage, Test, any_of
 
 
@@ -149,26 +149,26 @@ TABLE: dict[str, tuple[Operator, ...]] = {
                  "~sizes 1k-64k"),
     ),
     "Connections": (
-        Operator("src", arg.REGEX, "host:port of the client", HEAD, TEXT, predicates.client_address,
+        Operator("src", arg.REGEX, "host:port of the client", HEAD, TEXT, connections.client_address,
                  "~src ^192.168.1.7:", ALL),
-        Operator("dst", arg.REGEX, "host:port that the flow goes to", HEAD, TEXT, predicates.destination_address,
+        Operator("dst", arg.REGEX, "host:port that the flow goes to", HEAD, TEXT, connections.destination_address,
                  "~dst :8443$", ALL),
-        Operator("port", arg.PORT, "the port that the flow goes to", HEAD, FACT, predicates.destination_port,
+        Operator("port", arg.PORT, "the port that the flow goes to", HEAD, FACT, connections.destination_port,
                  "~port 443", ALL),
         Operator("ip", arg.NETWORK, "the IP address of the client or the server", RESPONSE, TEXT,
-                 _both(predicates.client_network, predicates.server_network), "~ip 10.0.0.0/8", ALL),
-        Operator("ipsrc", arg.NETWORK, "the IP address of the client", HEAD, TEXT, predicates.client_network,
+                 _both(connections.client_network, connections.server_network), "~ip 10.0.0.0/8", ALL),
+        Operator("ipsrc", arg.NETWORK, "the IP address of the client", HEAD, TEXT, connections.client_network,
                  "~ipsrc 2001:db8::/32", ALL),
-        Operator("ipdst", arg.NETWORK, "the IP address of the server", RESPONSE, TEXT, predicates.server_network,
+        Operator("ipdst", arg.NETWORK, "the IP address of the server", RESPONSE, TEXT, connections.server_network,
                  "~ipdst 203.0.113.9", ALL),
         Operator("tls", arg.TLS_VERSION, "TLS that we took part in on the client's side, or its version", HEAD, FACT,
-                 predicates.intercepted_tls, "~tls 1.2", ALL, optional=True),
-        Operator("sni", arg.REGEX, "the server name in the ClientHello", HEAD, TEXT, predicates.server_name,
+                 connections.intercepted_tls, "~tls 1.2", ALL, optional=True),
+        Operator("sni", arg.REGEX, "the server name in the ClientHello", HEAD, TEXT, connections.server_name,
                  "~sni example", ALL),
         Operator("cert", arg.REGEX, "the values in the subject of the server's certificate, and its alternative names",
-                 RESPONSE, FIELDS, predicates.certificate, "~cert \"Let's Encrypt\"", ALL),
+                 RESPONSE, FIELDS, connections.certificate, "~cert \"Let's Encrypt\"", ALL),
         Operator("tlserr", None, "a server whose certificate was not accepted", RESPONSE, FACT,
-                 _fact(of_server(predicates.is_unverified)), "~tlserr", ALL),
+                 _fact(connections.of_server(connections.is_unverified)), "~tlserr", ALL),
     ),
     "Times": (
         Operator("since", arg.TIME, "when the request, or the raw connection, started: then or later", HEAD, FACT,

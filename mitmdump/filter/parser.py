@@ -17,6 +17,7 @@ from difflib import get_close_matches
 from typing import Literal, NamedTuple
 
 from ..errors import FilterError
+from ..model.headers import to_bytes
 from .arguments import Context
 from .expression import Filter, Junction, Node, Not, Term
 from .operators import OPERATORS, Operator
@@ -41,6 +42,10 @@ def parse(
     `now`, in Unix seconds, says which day it is for `~since 10:30`. `warn` is called with a sentence whenever the
     filter gave up on part of a flow: a body longer than its limit, a regular expression that took too long.
     """
+    try:
+        to_bytes(text)
+    except UnicodeEncodeError as error:
+        raise FilterError(text, error.start, "half of a character, which no byte on the wire can match") from error
     expression = _Parser(text, Context(case_sensitive, now, warn)).parse()
     return Filter(expression, case_sensitive)
 

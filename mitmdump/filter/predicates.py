@@ -1,4 +1,4 @@
-"""What operators look at in the heads of a flow, its connections, its times and its annotations.
+"""What operators look at in the heads of a flow, its times and its annotations.
 
 Each function makes a test, some of them from the operator's argument. A test gives None before the stage at which its
 answer is final, and never looks at what belongs to a later one, even where a flow read from a file has it already.
@@ -10,11 +10,10 @@ import re
 from collections.abc import Callable
 from urllib.parse import parse_qsl
 
-from ..model.connection import Address, Connection
 from ..model.flow import Flow
+from ..model.headers import to_bytes
 from ..model.message import HttpMessage, Request, Response
 from .arguments import Instant, Matcher, NamedMatcher
-from .certificate import names_in
 from .stages import Stage, Test, Verdict, any_of, negation
 
 
@@ -124,7 +123,7 @@ def header_lines(argument: Matcher[bytes]) -> Callable[[HttpMessage], bool]:
 
 def header_value(argument: NamedMatcher[bytes]) -> Callable[[HttpMessage], bool]:
     """The values of one header field, each by itself."""
-    name, matches = argument.name.encode("utf-8", "surrogateescape"), argument.value.matches
+    name, matches = to_bytes(argument.name), argument.value.matches
     return lambda message: any(matches(value) for value in message.headers.raw_values(name))
 
 
@@ -134,7 +133,9 @@ def content_type(argument: Matcher[bytes]) -> Callable[[HttpMessage], bool]:
     return lambda message: any(matches(value) for value in message.headers.raw_values(b"content-type"))
 
 
-_ASSET = re.compile(rb"text/css|text/javascript|application/(x-)?javascript|image/|(application/)?font", re.IGNORECASE)
+_ASSET = re.compile(
+    rb"text/css|text/javascript|application/(x-)?javascript|image/|font/|application/font", re.IGNORECASE
+)
 
 
 def is_asset(response: Response) -> bool:
@@ -193,100 +194,6 @@ def query_parameter(argument: NamedMatcher[str]) -> Test:
         return any(name == wanted and matches(value) for name, value in pairs)
 
     return of_request(look)
-
-
-# Connections. An HTTP flow's connection to the server may be made, or made again, until the response comes.
-
-
-def of_server(look: Callable[[Connection], bool]) -> Test:
-    """A fact of the connection to the server; False where there never was one."""
-
-    def test(flow: Flow, stage: Stage) -> Verdict:
-        if stage < Stage.RESPONSE_HEAD and flow.kind == "http":
-            return None
-        return flow.server_conn is not None and look(flow.server_conn)
-
-    return test
-
-
-def client_address(argument: Matcher[str]) -> Test:
-    """The client, as host:port."""
-    matches = argument.matches
-    return at_start(lambda flow: flow.client_conn.peername is not None and matches(_joined(flow.client_conn.peername)))
-
-
-def destination(flow: Flow) -> Address | None:
-    """Where the flow goes, as it was asked to: the request says it, of a raw connection its address."""
-    if flow.request is not None:
-        return flow.request.host, flow.request.port
-    return flow.server_conn.address if flow.server_conn is not None else None
-
-
-def destination_address(argument: Matcher[str]) -> Test:
-    """Where the flow goes, as host:port."""
-    matches = argument.matches
-    return at_start(lambda flow: (address := destination(flow)) is not None and matches(_joined(address)))
-
-
-def destination_port(argument: Matcher[float]) -> Test:
-    """The port that the flow goes to."""
-    matches = argument.matches
-    return at_start(lambda flow: (address := destination(flow)) is not None and matches(address[1]))
-
-
-def _joined(address: Address) -> str:
-    return f"{address[0]}:{address[1]}"
-
-
-def client_network(argument: Matcher[str]) -> Test:
-    """The IP address that the client came from."""
-    matches = argument.matches
-    return at_start(lambda flow: _arrived_in(flow.client_conn, matches))
-
-
-def server_network(argument: Matcher[str]) -> Test:
-    """The IP address that the connection to the server arrived at."""
-    matches = argument.matches
-    return of_server(lambda connection: _arrived_in(connection, matches))
-
-
-def _arrived_in(connection: Connection, matches: Callable[[str], bool]) -> bool:
-    return connection.peername is not None and matches(connection.peername[0])
-
-
-def intercepted_tls(argument: Matcher[str] | None) -> Test:
-    """TLS between the client and us, of any version or of one."""
-    if argument is None:
-        return at_start(lambda flow: flow.client_conn.tls_established)
-    matches = argument.matches
-
-    def look(flow: Flow) -> bool:
-        version = (flow.client_conn.tls_version or "").removeprefix("TLSv")
-        return flow.client_conn.tls_established and matches("1.0" if version == "1" else version)
-
-    return at_start(look)
-
-
-def server_name(argument: Matcher[str]) -> Test:
-    """The server name in the client's ClientHello."""
-    matches = argument.matches
-    return at_start(lambda flow: flow.client_conn.sni is not None and matches(flow.client_conn.sni))
-
-
-def certificate(argument: Matcher[str]) -> Test:
-    """The names in the server's certificate."""
-    matches = argument.matches
-
-    def look(connection: Connection) -> bool:
-        chain = connection.certificate_list
-        return bool(chain) and any(matches(name) for name in names_in(chain[0]))
-
-    return of_server(look)
-
-
-def is_unverified(connection: Connection) -> bool:
-    """Was there something wrong with the server's certificate?"""
-    return connection.verification not in (None, "ok")
 
 
 # Times

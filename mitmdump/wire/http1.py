@@ -134,12 +134,18 @@ class Http1:
             data = self._buffer + data
         events: list[Event] = []
         at, end = 0, len(data)
-        while at < end and self._reading not in _RESTING:
-            after = _READERS[self._reading](self, data, at, events)
-            if after < 0:
-                break
-            at = after
-        self._buffer = data[at:]
+        try:
+            while at < end and self._reading not in _RESTING:
+                after = _READERS[self._reading](self, data, at, events)
+                if after < 0:
+                    break
+                at = after
+        except RemoteError:
+            if not events:
+                raise
+            # What came before the fault is intact and goes first; the fault is met again with the next call.
+        finally:
+            self._buffer = data[at:]
         return events if len(events) < 4 else _coalesce(events)
 
     def eof(self) -> list[Event]:
@@ -204,7 +210,7 @@ class Http1:
         end = data.find(b"\r\n\r\n", at + self._searched)
         if end < 0 and has_bare_lf(data, at + self._searched):
             raise RemoteError(f"the {self.peer} sent a bare LF in a message head (RFC 9112 section 2.2)", self._fault)
-        if (len(data) if end < 0 else end) - at > self.limits.head:
+        if (len(data) - 3 if end < 0 else end) - at > self.limits.head:  # 3: the end itself may be here but for its LF
             self._refuse_head(data, at)
         self._searched = max(len(data) - at - 3, 0) if end < 0 else 0
         return end
@@ -337,7 +343,7 @@ class Http1:
 
     def _send_end(self, trailers: list[Field] | None) -> None:
         if self._writing is State.SIZE:
-            self._out.append(b"0\r\n%b\r\n" % write_fields(trailers or []))
+            self._out.append(b"0\r\n" + write_fields(trailers or []))
         elif self._writing is State.LENGTH and self._unsent:
             raise LocalError("a body shorter than its Content-Length")
         if self._writing is not State.UNTIL_CLOSE:

@@ -84,6 +84,7 @@ def test_where_mitmproxy_would_read_it_differently_both_readings_are_shown(text:
         ("~c ~q", 3, "4xx"),
         ("~c>=400", 2, "space"),
         ("~", 0, "name"),
+        ("~b \ud800", 3, "half"),
         ("~quest", 0, "there is no operator ~quest"),
         ("~metta x", 0, "~meta"),
         ("~M get", 0, "~m"),

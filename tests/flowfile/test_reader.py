@@ -25,6 +25,7 @@ from mitmdump.model.connection import Connection
 from mitmdump.model.flow import Flow, Part
 from mitmdump.model.message import Message
 
+ROOT = Path(__file__).parents[2]
 LARGE = bytes(range(256)) * 300  # larger than what stands inside a FLOW frame
 
 
@@ -325,4 +326,4 @@ def test_a_spool_goes_to_disk_when_it_grows(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_reading_imports_neither_the_network_nor_tls() -> None:
     code = "import sys, mitmdump.flowfile; print({'asyncio', 'OpenSSL', 'cryptography', 'ssl'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout == "set()\n"

@@ -10,7 +10,6 @@ from http.client import HTTPResponse
 from pathlib import Path
 
 from .program import Proxy
-from .servers import Peer
 from .tools import run
 
 
@@ -57,9 +56,9 @@ def open_tls(proxy: Proxy, authority: str, name: str = "localhost") -> ssl.SSLSo
 def ask(sock: socket.socket, request: bytes, method: str = "GET") -> tuple[HTTPResponse, bytes]:
     """Send bytes, and read one response and its body."""
     sock.sendall(request)
-    answer = HTTPResponse(sock, method=method)
-    answer.begin()
-    return answer, answer.read()
+    with HTTPResponse(sock, method=method) as answer:
+        answer.begin()
+        return answer, answer.read()
 
 
 def get(authority: str, path: str = "/", *fields: str, method: str = "GET") -> bytes:
@@ -102,8 +101,3 @@ def _pass(source: socket.socket, sink: socket.socket) -> None:
     except OSError:
         source.close()
         sink.close()
-
-
-def peer(sock: socket.socket) -> Peer:
-    """A socket, to be read as scripts read theirs."""
-    return Peer(sock)

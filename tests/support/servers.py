@@ -4,46 +4,69 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 from .tools import accepts, free_port, tool, wait_until
 
 
 class Peer:
-    """One end of a connection in a script: raw bytes out, bytes and messages in."""
+    """One end of a connection in a script: raw bytes out, bytes, lines and message heads in."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
-        self.file: BinaryIO = sock.makefile("rb")
+        self._buffer = b""
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
-    def read_head(self) -> bytes:
-        """A message head with the empty line behind it; b"" at the end of the connection."""
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            line = self.file.readline(65536)
-            if not line:
-                return b""
-            head += line
-        return head
-
     def read(self, size: int) -> bytes:
         """So many bytes, fewer only at the end of the connection."""
-        return self.file.read(size)
+        pieces, missing = [self._buffer], size - len(self._buffer)
+        while missing > 0 and (data := self.socket.recv(65536)):
+            pieces.append(data)
+            missing -= len(data)
+        data = b"".join(pieces)
+        self._buffer = data[size:]
+        return data[:size]
+
+    def read_line(self) -> bytes:
+        """A line with its end."""
+        return self._read_to(b"\n")
+
+    def read_head(self) -> bytes:
+        """A message head with the empty line behind it; b"" at the end of the connection."""
+        return self._read_to(b"\r\n\r\n")
 
     def read_all(self) -> bytes:
         """Everything up to the end of the connection."""
-        return self.file.read()
+        return self.read(1 << 62)
+
+    def reset(self) -> None:
+        """Break the connection, so that the other end sees it broken."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
 
     def close(self) -> None:
-        self.file.close()
         self.socket.close()
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read_to(self, end: bytes) -> bytes:
+        while (at := self._buffer.find(end)) < 0:
+            data = self.socket.recv(65536)
+            if not data:
+                return b""
+            self._buffer += data
+        data, self._buffer = self._buffer[: at + len(end)], self._buffer[at + len(end) :]
+        return data
 
 
 Script = Callable[[Peer], object]

@@ -146,16 +146,20 @@ def test_nothing_older_than_tls_1_2_is_spoken(contexts, version, is_taken):
         assert (client.established, server.established) == (is_taken, is_taken)
 
 
-def test_renegotiation_is_refused(contexts):
-    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+def test_renegotiation_is_refused_on_both_sides(contexts):
+    identity, context = make("a.test"), SSL.Context(SSL.TLS_METHOD)
     context.set_max_proto_version(SSL.TLS1_2_VERSION)
-    client, server = make_client(context), contexts.session_for_client(NAMES, None, NOW)
-    connect(client, server)
-    client._connection.renegotiate()
-    client.handshake()
-    assert server.receive(client.take()) == b""
-    with pytest.raises(TlsError, match=r"no renegotiation"):
-        client.receive(server.take())
+    context.use_privatekey(identity.key)
+    context.use_certificate(identity.certificate)
+    client, server = make_client(context), Session(SSL.Connection(context), "client")
+    connect(client, ours_as_server := contexts.session_for_client(NAMES, None, NOW))
+    connect(ours_as_client := contexts.session_for_server("a.test", None, ()), server)
+    for asking, ours in ((client, ours_as_server), (server, ours_as_client)):
+        asking._connection.renegotiate()
+        asking.handshake()
+        assert ours.receive(asking.take()) == b""
+        with pytest.raises(TlsError, match="no renegotiation"):
+            asking.receive(ours.take())
 
 
 # The cache of leaves (T14)

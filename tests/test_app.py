@@ -1,0 +1,236 @@
+"""Exit statuses, and what is said with them; the proxy's own are told by the end-to-end tests."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.flowfiles import a_file, a_flow
+
+from mitmdump import app
+from mitmdump.flowfile import open_flows
+from mitmdump.model.flow import Error
+from mitmdump.settings import Settings
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    """The exit status, and what was said on stdout and stderr."""
+
+    def go(*read: str | Path, **known: object) -> tuple[int, str, str]:
+        settings = Settings(read=tuple(map(str, read)), **known)
+        return (app.run(settings), *capfd.readouterr())
+
+    return go
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> Path:
+    """A file with three flows."""
+    path = tmp_path / "in.flows"
+    path.write_bytes(a_file(a_flow(1), a_flow(2, error=Error("cut off", 0.0)), a_flow(3)))
+    return path
+
+
+def summary(seen: int, matched: int, written: int, failed: int) -> str:
+    return f"{seen} flows seen, {matched} matched, {written} written, {failed} failed, 0 dropped\n"
+
+
+def test_what_was_read_is_printed_and_counted(run, capture):
+    status, out, err = run(capture)
+
+    assert status == 0
+    assert [line.split()[-1] for line in out.splitlines() if "GET" in line] == [
+        f"https://example.com/{number}" for number in (1, 2, 3)
+    ]
+    assert err == "mitmdump: " + summary(3, 3, 0, 1)
+
+
+def test_only_flows_that_match_are_printed_and_written(run, capture, tmp_path):
+    target = tmp_path / "out.flows"
+
+    status, out, err = run(capture, filter="~u /2", write=str(target))
+
+    with open_flows(target) as flows:
+        assert [flow.id for flow in flows] == [2]
+    assert (status, err) == (0, "mitmdump: " + summary(3, 1, 1, 1))
+    assert "/2" in out
+    assert "/1" not in out
+
+
+def test_quiet_prints_no_flow_and_no_remark(run, capture):
+    assert run(capture, quiet=True) == (0, "", "")
+
+
+def test_several_files_are_read_in_their_order(run, capture, tmp_path):
+    other = tmp_path / "other.flows"
+    other.write_bytes(a_file(a_flow(9)))
+
+    status, out, _ = run(other, capture)
+
+    assert status == 0
+    assert out.index("/9") < out.index("/1")
+
+
+def test_flows_go_to_standard_output_alone_if_it_is_the_file(capture):
+    command = [sys.executable, "-m", "mitmdump", "-nr", str(capture), "-w", "-", "~u /3"]
+
+    done = subprocess.run(command, capture_output=True, check=True)
+
+    assert done.stdout == a_file(a_flow(3)).replace(b"test", b"test") or done.stdout.startswith(b"\xc9")
+    assert b"3 flows seen, 1 matched, 1 written" in done.stderr
+
+
+def test_nothing_to_do_is_refused(run):
+    assert run(server=False) == (
+        2,
+        "",
+        "mitmdump: nothing to do: -n starts no server, and there is no -r FILE to read\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (None, "No such file or directory"),
+        (b"a letter to my aunt", "is not a flow file"),
+    ],
+)
+def test_an_input_that_cannot_be_read_is_refused(run, tmp_path, content, complaint):
+    path = tmp_path / "in.flows"
+    if content is not None:
+        path.write_bytes(content)
+
+    status, out, err = run(path, write=str(tmp_path / "out.flows"))
+
+    assert (status, out) == (2, "")
+    assert str(path) in err
+    assert complaint in err
+    assert not (tmp_path / "out.flows").exists()
+
+
+@pytest.mark.parametrize("how", ["in.flows", "./in.flows", "hard link", "in.%%flows"])
+def test_a_file_that_is_read_is_not_overwritten(run, capture, monkeypatch, how):
+    monkeypatch.chdir(capture.parent)
+    os.link(capture, "hard link")
+    os.link(capture, "in.%flows")
+    before = capture.read_bytes()
+
+    status, _, err = run("in.flows", write=how)
+
+    assert (status, err) == (
+        2,
+        f"mitmdump: cannot write {how}: it is also read (-r). Choose another file with -w\n",
+    )
+    assert capture.read_bytes() == before
+
+
+def test_a_damaged_input_is_read_as_far_as_possible_and_reported(run, capture):
+    content = bytearray(capture.read_bytes())
+    content[content.index(b"/2")] ^= 1
+    capture.write_bytes(content)
+
+    status, out, err = run(capture)
+
+    assert status == 3
+    assert [word for word in out.split() if word.startswith("https:")] == [
+        "https://example.com/1",
+        "https://example.com/3",
+    ]
+    assert err.startswith(f"mitmdump: {capture}: damaged: ")
+    assert "bytes from byte" in err
+
+
+def test_a_torn_tail_is_damage(run, capture):
+    capture.write_bytes(capture.read_bytes()[:-5])
+
+    status, out, _ = run(capture)
+
+    assert status == 3
+    assert "https://example.com/3" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("missing/out.flows", "no such file or directory. Create the directory first"),
+        ("", "is a directory. Name a file in it"),
+        ("link", "it is a symbolic link. Links are not followed; name the file that it points to, or remove it"),
+    ],
+)
+def test_an_output_that_cannot_be_opened_is_refused(run, capture, tmp_path, name, complaint):
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+
+    status, out, err = run(capture, write=str(tmp_path / name))
+
+    assert (status, out) == (2, "")
+    assert err.endswith(f"{complaint}\n")
+
+
+def test_an_output_that_takes_no_more_ends_the_run(run, capture):
+    status, _, err = run(capture, write="/dev/full")
+
+    assert status == 1
+    assert err.startswith("mitmdump: cannot write /dev/full: no space left on device. Make room")
+    assert err.count("\n") == 2
+
+
+def test_a_full_standard_output_ends_the_run(capture):
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "mitmdump", "-nr", str(capture)]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE)
+
+    assert done.returncode == 1
+    assert b"No space left on device" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["-w", "-"]])
+def test_a_reader_who_has_seen_enough_ends_the_run_quietly(capture, arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    command = [sys.executable, "-m", "mitmdump", "-qnr" if arguments else "-nr", str(capture), *arguments]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE)
+
+    os.close(writing)
+    assert done.returncode == 0
+    assert len(done.stderr.splitlines()) <= 1, done.stderr
+
+
+def test_a_port_that_is_taken_is_refused_with_what_to_do(run, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        status, out, err = run(listen_port=port, listen_hosts=("127.0.0.1",), confdir=tmp_path / "conf")
+
+    assert (status, out) == (2, "")
+    assert err.endswith(
+        f"mitmdump: cannot listen on 127.0.0.1:{port}: address already in use. "
+        "Choose another port with -p, or stop the program that holds it.\n"
+    )
+
+
+def test_an_error_of_our_own_is_no_traceback(run, capture, monkeypatch):
+    monkeypatch.setattr(app, "open_flows", lambda name: 1 / 0)
+
+    status, _, err = run(capture)
+
+    assert (status, err) == (
+        1,
+        "mitmdump: this should not have happened: ZeroDivisionError: division by zero. Please report it (--debug)\n",
+    )
+
+
+def test_debugging_shows_the_traceback(run, capture, monkeypatch):
+    monkeypatch.setattr(app, "open_flows", lambda name: 1 / 0)
+
+    status, _, err = run(capture, debug=True)
+
+    assert status == 1
+    assert err.startswith("Traceback")

@@ -1,0 +1,191 @@
+"""The table of options is the command line: parser, help and settings are all made from it, and nothing is left out."""
+
+import os
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+
+from mitmdump import __version__, app
+from mitmdump.cli import OPTIONS, Option, main
+from mitmdump.settings import Settings
+
+TABLE = [option for group in OPTIONS.values() for option in group]
+FLAGS = [flag for option in TABLE for flag in option.flags.split(", ")]
+# An argument of each kind, by its name in the help.
+ARGUMENTS = {
+    "0..4": "3",
+    "DIR": "conf",
+    "FILE": "some.file",
+    "HOST": "192.0.2.1",
+    "KIND": "rsa",
+    "N": "17",
+    "PORT": "8081",
+    "SIZE": "17k",
+    "TIME": "17ms",
+    "WHEN": "never",
+}
+
+
+def by_flag(flag: str) -> Option:
+    return next(option for option in TABLE if flag in option.flags.split(", "))
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """What would have been run."""
+    runs: list[Settings] = []
+    monkeypatch.setattr(app, "run", lambda settings: runs.append(settings) or 0)
+    return runs
+
+
+@pytest.mark.parametrize("flag", [flag for flag in FLAGS if by_flag(flag).field])
+def test_an_option_sets_its_field_and_no_other(flag, settings):
+    option = by_flag(flag)
+
+    main([flag, ARGUMENTS[option.metavar]] if option.metavar else [flag])
+
+    names = {field.name for field in fields(Settings)}
+    assert {name for name in names if getattr(settings[0], name) != getattr(Settings(), name)} == {option.field}
+
+
+def test_every_setting_has_an_option():
+    assert {field.name for field in fields(Settings)} == {option.field for option in TABLE if option.field} | {"filter"}
+
+
+def test_no_flag_means_two_things():
+    assert len(FLAGS) == len(set(FLAGS))
+
+
+@pytest.mark.parametrize("option", TABLE, ids=lambda option: option.flags)
+def test_the_help_shows_every_option(option, capfd):
+    assert main(["--help"]) == 0
+
+    shown = capfd.readouterr().out
+    assert f"\n  {option.flags} {option.metavar}".rstrip() in shown
+    assert option.help.split()[0] in shown.partition(option.flags)[2]
+
+
+def test_the_help_states_the_defaults(capfd):
+    main(["--help"])
+
+    words = " ".join(capfd.readouterr().out.split())
+    assert "0 picks a free one. Default: 8080." in words
+    assert "The largest message head. Default: 64k." in words
+    assert "Default: 20s." in words
+
+
+def test_an_option_may_be_repeated_if_its_help_says_so(settings):
+    for option in TABLE:
+        assert option.multiple == ("May be repeated" in option.help), option.flags
+
+    main(["-r", "a", "--read", "b"])
+
+    assert settings[0].read == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["-p", "70000"], "--listen-port: '70000' is no port: give a number from 0 to 65535 (0 picks a free one)"),
+        (["-p", "http"], "--listen-port: 'http' is no port: give a number from 0 to 65535 (0 picks a free one)"),
+        (["--flow-detail", "5"], "--flow-detail: '5' is none of 0, 1, 2, 3, 4"),
+        (["--color", "red"], "--color: 'red' is none of auto, always, never"),
+        (["--max-connections", "0"], "--max-connections: '0' is no number from 1 up"),
+        (
+            ["--max-header-size", "big"],
+            "--max-header-size: 'big' is no size: give a number of bytes, or one with k, M or G, such as 64k",
+        ),
+        (
+            ["--timeout-idle", "-1s"],
+            "--timeout-idle: '-1s' is no duration: give a number with ms, s, m or h, such as 500ms or 2m",
+        ),
+        (["-r"], "Option '-r' requires an argument. See mitmdump --help."),
+        (["--quiet=1"], "Option '--quiet' does not take a value. See mitmdump --help."),
+    ],
+)
+def test_a_bad_value_is_refused_in_one_line(arguments, complaint, settings, capfd):
+    assert main(arguments) == 2
+
+    assert capfd.readouterr() == ("", f"mitmdump: {complaint}\n")
+    assert not settings
+
+
+def test_an_unknown_option_is_refused_with_what_may_have_been_meant(settings, capfd):
+    assert main(["--flow-details", "2"]) == 2
+
+    assert "'--flow-detail'" in capfd.readouterr().err
+    assert not settings
+
+
+def test_a_bad_filter_is_refused_with_a_mark_under_the_place(settings, capfd):
+    assert main(["-n", "-r", "x", "~d example.com", "& ~c 99"]) == 2
+
+    first, expression, caret = capfd.readouterr().err.splitlines()
+    assert first.startswith("mitmdump: bad filter: ~c needs a status (404), a class (4xx)")
+    assert expression == "    ~d example.com & ~c 99"
+    assert caret.index("^") == expression.index("99")
+    assert not settings
+
+
+def test_words_of_a_filter_are_joined(settings):
+    assert main(["-q", "~d", "example.com", "--fsync", "~m", "GET"]) == 0
+
+    assert settings == [Settings(filter="~d example.com ~m GET", quiet=True, fsync=True)]
+
+
+def test_a_filter_may_follow_two_hyphens(settings):
+    main(["--", "-login-"])
+
+    assert settings == [Settings(filter="-login-")]
+
+
+def test_a_filter_is_explained_on_request(settings, capfd):
+    assert main(["--explain-filter", "!~c", "404"]) == 0
+
+    assert capfd.readouterr().out.startswith("!~c 404\n")
+    assert not settings
+
+
+def test_there_must_be_a_filter_to_explain(settings, capfd):
+    assert main(["--explain-filter"]) == 2
+
+    assert "there is nothing in this expression" in capfd.readouterr().err
+    assert not settings
+
+
+def test_version_help_and_mistakes_load_nothing_heavy():
+    heavy = {"asyncio", "OpenSSL", "cryptography", "h2", "msgpack", "mitmdump.app", "mitmdump.filter"}
+    script = (
+        "import sys; from mitmdump.cli import main; main(['--version']); main(['--help']); main(['--nonsense']);"
+        f"print(sorted({heavy} & sys.modules.keys()))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert done.stdout.startswith(f"mitmdump {__version__}\n")
+    assert done.stdout.endswith("\n[]\n")
+
+
+def test_reading_back_loads_nothing_of_the_network():
+    network = {"asyncio", "OpenSSL", "cryptography", "mitmdump.net", "mitmdump.proxy", "mitmdump.live"}
+    script = (
+        "import sys; from mitmdump.cli import main; main(['-n', '-r', '/dev/null']);"
+        f"print(sorted({network} & sys.modules.keys()))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("question", ["--help", "--version"])
+def test_an_answer_that_nobody_reads_ends_quietly(question):
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    done = subprocess.run([sys.executable, "-m", "mitmdump", question], stdout=writing, stderr=subprocess.PIPE)
+
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
