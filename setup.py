@@ -5,14 +5,14 @@ from setuptools.command.sdist import sdist
 
 
 class SourceDistribution(sdist):
-    """setuptools' own, which takes packages, data files and licences by itself."""
+    """setuptools' own, which takes the package, the manual and the licence by itself."""
 
-    def add_defaults(self) -> None:
-        super().add_defaults()
-        for directory in (".ci", "man", "tests"):
+    def make_distribution(self) -> None:
+        for directory in (".ci", "tests"):
             self.filelist.graft(directory)
         self.filelist.extend(["CHANGELOG.rst", ".ruff.toml"])
         self.filelist.global_exclude("*.py[co]")
+        super().make_distribution()
 
 
 setup(cmdclass={"sdist": SourceDistribution})

@@ -18,10 +18,11 @@ import stat
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from time import time
 
 from .errors import MitmdumpError, OutputError
-from .filter import parse
+from .filter import Filter, parse
 from .flowfile import open_flows
 from .log import Log
 from .settings import Settings
@@ -35,9 +36,12 @@ DONE, OUTPUT_FAILED, REFUSED, DAMAGED = 0, 1, 2, 3
 
 
 class Job:
-    """One run of the program: its sinks, how it ended, and what is said about it."""
+    """One run of the program: its sinks, how it ended, and what is said about it.
 
-    def __init__(self, settings: Settings, log: Log) -> None:
+    Making one empties the output files, so it is made when nothing else can be refused any more. Raises OutputError.
+    """
+
+    def __init__(self, settings: Settings, log: Log, filter_: Filter | None) -> None:
         self.settings = settings
         self.log = log
         self.recorder: Recorder | None = None
@@ -50,7 +54,7 @@ class Job:
         if not settings.quiet and settings.flow_detail and settings.write != "-":
             sinks.append(TextSink(sys.stdout, settings.flow_detail, color=_use_color(settings)))
         self._sinks = sinks
-        self.outlet = Outlet(parse(settings.filter) if settings.filter is not None else None, sinks, self._fail)
+        self.outlet = Outlet(filter_, sinks, self._fail)
 
     def _fail(self, error: OSError | OutputError) -> None:
         self.failure = error
@@ -101,13 +105,14 @@ def run(settings: Settings) -> int:
     """Do what the settings say; returns the exit status. Never raises."""
     log = Log(quiet=settings.quiet, verbose=settings.verbose)
     try:
+        filter_ = None if settings.filter is None else parse(settings.filter, now=time(), warn=log.warn)
         if settings.read:
-            return _read_back(settings, log)
+            return _read_back(settings, log, filter_)
         if not settings.server:
             raise OutputError("nothing to do: -n starts no server, and there is no -r FILE to read")
         from .live import run_proxy  # asyncio, OpenSSL and all that is behind them
 
-        return run_proxy(Job(settings, log))
+        return run_proxy(settings, log, filter_)
     except MitmdumpError as error:
         log.error(str(error))
         return REFUSED
@@ -120,12 +125,12 @@ def run(settings: Settings) -> int:
         return OUTPUT_FAILED
 
 
-def _read_back(settings: Settings, log: Log) -> int:
+def _read_back(settings: Settings, log: Log, filter_: Filter | None) -> int:
     """Flows from files, through the filter, to the sinks."""
     _refuse_overwriting(settings)
     with contextlib.ExitStack() as files:
         readers = [(name, files.enter_context(open_flows(name))) for name in settings.read]
-        job = Job(settings, log)
+        job = Job(settings, log, filter_)
         for name, reader in readers:
             for flow in reader:
                 job.outlet.put(flow)
@@ -145,13 +150,13 @@ def _refuse_overwriting(settings: Settings) -> None:
         return
     target = _status(expand(settings.write, time()))
     for name in settings.read:
-        source = _status(0 if name == "-" else name)
+        source = _status(name)
         if target and source and stat.S_ISREG(target.st_mode) and os.path.samestat(target, source):
             raise OutputError(f"cannot write {settings.write}: it is also read (-r). Choose another file with -w")
 
 
-def _status(file: str | int) -> os.stat_result | None:
+def _status(name: str) -> os.stat_result | None:
     try:
-        return os.stat(file)
+        return os.fstat(0) if name == "-" else Path(name).stat()
     except OSError:
         return None  # who opens it says why

@@ -20,10 +20,13 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from .errors import OutputError, SettingsError
+from .filter import Filter
+from .log import Log
 from .model.url import join_host_port
 from .net.listener import Listener, bind
 from .proxy.client import serve
 from .proxy.services import Services
+from .settings import Settings
 from .tls.authority import Authority
 from .tls.contexts import Contexts
 
@@ -36,25 +39,25 @@ RESERVED_FILES = 24
 FILES_PER_CLIENT = 2
 
 
-def run_proxy(job: Job) -> int:
+def run_proxy(settings: Settings, log: Log, filter_: Filter | None) -> int:
     """Serve clients until a signal, or until an output fails; returns the exit status.
 
     Raises MitmdumpError if the proxy cannot start.
     """
-    settings = job.settings
-    services = Services(settings, job.outlet, _contexts(job), job.log.warn, job.log.debug)
+    contexts = _contexts(settings, log)
     sockets = _bind(settings.listen_hosts, settings.listen_port)
+    job = Job(settings, log, filter_)
+    services = Services(settings, job.outlet, contexts, log.warn, log.debug)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_Proxy(job, services, sockets).run())
     return job.close()
 
 
-def _contexts(job: Job) -> Contexts:
-    settings = job.settings
+def _contexts(settings: Settings, log: Log) -> Contexts:
     is_new = not settings.confdir.exists()
     authority = Authority.load_or_create(settings.confdir, key_type=settings.ca_key, now=time())
     if is_new:
-        job.log.info(f"made a CA of your own; clients have to trust {settings.confdir / 'mitmdump-ca-cert.pem'}")
+        log.info(f"made a CA of your own; clients have to trust {settings.confdir / 'mitmdump-ca-cert.pem'}")
     return Contexts(authority, upstream_ca=settings.upstream_ca)
 
 

@@ -221,7 +221,7 @@ class Stream(asyncio.Protocol):
 
         RFC 9112 section 9.6. The peer has `seconds` to end its side, whatever it sends till then is thrown away.
         """
-        self.patience, self.forgiving = seconds, False
+        self.patience, self.forgiving, self._quiet = seconds, False, 0.0
         try:
             self.write_eof()
             while await self.read():

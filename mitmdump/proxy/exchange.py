@@ -212,7 +212,7 @@ class Exchange:
     async def _await_response(self, upstream: Upstream) -> list[Event]:
         """The first events of the response; a client that goes away in the meantime takes the upstream with it."""
         self.client.stream.on_end = self._client_ended
-        if self.client.stream.broken:
+        if self.client.stream.ended:
             self._client_ended()
         return await upstream.receive()
 

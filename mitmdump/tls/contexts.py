@@ -154,7 +154,8 @@ def _system_has_roots() -> bool:
     if "SSL_CERT_FILE" in os.environ or "SSL_CERT_DIR" in os.environ:
         return True
     paths = get_default_verify_paths()
-    return any(path and Path(path).exists() for path in (*_SYSTEM_ROOTS, paths.cafile, paths.capath))
+    places = [Path(path) for path in (*_SYSTEM_ROOTS, paths.cafile, paths.capath) if path]
+    return any(place.is_file() or (place.is_dir() and any(place.iterdir())) for place in places)
 
 
 def _trust(context: SSL.Context, roots: Path) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import idna
@@ -51,9 +52,9 @@ _MALFORMED = (
 class CertificateNames:
     """The names in a certificate, as they stand there; `dns` and `addresses` are subject alternative names."""
 
-    common: list[str]
-    dns: list[str]
-    addresses: list[Address]
+    common: tuple[str, ...]
+    dns: tuple[str, ...] = ()
+    addresses: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,9 @@ class LeafNames:
         )
 
 
+# Each connection needs the names of its server's certificate twice, and most servers are met again. What a server sends
+# is at most 100 KiB (OpenSSL's limit), so this never takes more than a few MiB.
+@lru_cache(maxsize=32)
 def read_names(certificate: bytes) -> CertificateNames:
     """The names in a certificate (DER) that a stranger sent; CertificateError where it is malformed.
 
@@ -95,18 +99,18 @@ def read_names(certificate: bytes) -> CertificateNames:
     """
     try:
         parsed = x509.load_der_x509_certificate(certificate)
-        common = [str(each.value) for each in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        common = tuple(str(each.value) for each in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME))
         alternatives = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return CertificateNames(common, [], [])
+        return CertificateNames(common)
     except _MALFORMED:
         raise CertificateError("malformed certificate") from None
     addresses = alternatives.get_values_for_type(x509.IPAddress)
     return CertificateNames(
         common,
-        alternatives.get_values_for_type(x509.DNSName),
+        tuple(alternatives.get_values_for_type(x509.DNSName)),
         # Networks belong into name constraints (RFC 5280 section 4.2.1.10); here they are for no host.
-        [each for each in addresses if isinstance(each, Address)],
+        tuple(each for each in addresses if isinstance(each, Address)),
     )
 
 

@@ -24,7 +24,7 @@ TEXT = rb"[^\x00-\x08\x0a-\x1f\x7f]*+"
 _REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([^\x00-\x20\x7f]+) (HTTP/1\.[01])\Z")
 # The space before an absent reason is required (RFC 9112 section 4), and often forgotten: no two readers differ on it.
 _STATUS_LINE = re.compile(rb"(HTTP/1\.[01]) ([1-9][0-9][0-9])(?: (" + TEXT + rb"))?\Z")
-_ANY_VERSION = re.compile(rb"\S+ \S+ HTTP/[0-9](\.[0-9])?\Z")
+_OTHER_VERSION = re.compile(rb"\S+ \S+ HTTP/(?!1\.[01]\Z)[0-9](\.[0-9])?\Z")
 _FIELD = re.compile(rb"^(" + TOKEN + rb"):[ \t]*+(" + TEXT + rb")\r\n", re.MULTILINE)
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _DIGITS = re.compile(rb"[0-9]{1,18}\Z")  # one more digit could pass 2**63, which other programs count in
@@ -43,7 +43,7 @@ def parse_request(block: bytes, max_fields: int) -> RequestHead:
     line, _, rest = block.partition(b"\r\n")
     match = _REQUEST_LINE.match(line)
     if not match:
-        if _ANY_VERSION.match(line):
+        if _OTHER_VERSION.match(line):
             raise RemoteError("the client's request line names an HTTP version other than 1.0 and 1.1", 505)
         raise RemoteError("the client's request line is not 'METHOD target HTTP/1.1' with single spaces", 400)
     method, target, version = match.groups()

@@ -51,10 +51,7 @@ def end_to_end(head: RequestHead | ResponseHead) -> list[Field]:
     else:
         dropped = _HOP_BY_HOP | (head.options() - _KEPT) if b"connection" in decisive else _HOP_BY_HOP
         kept = without(head.fields, dropped)
-    if len(decisive.get(b"content-length", ())) > 1:
-        first = next(field for field in kept if field[0].lower() == b"content-length")
-        kept = [field for field in kept if field is first or field[0].lower() != b"content-length"]
-    return kept
+    return _with_one_length(kept) if len(decisive.get(b"content-length", ())) > 1 else kept
 
 
 def with_upgrade(head: RequestHead | ResponseHead) -> list[Field]:
@@ -70,7 +67,13 @@ def with_upgrade(head: RequestHead | ResponseHead) -> list[Field]:
                 options = set()
         elif lower in _SWITCHING or (name, value) in passed:
             kept.append((name, value))
-    return kept
+    return _with_one_length(kept) if len(head.decisive.get(b"content-length", ())) > 1 else kept
+
+
+def _with_one_length(fields: list[Field]) -> list[Field]:
+    """The fields with the first Content-Length only; the others say the same, or the message was refused."""
+    _, *others = (at for at, field in enumerate(fields) if field[0].lower() == b"content-length")
+    return [field for at, field in enumerate(fields) if at not in others]
 
 
 def without(fields: list[Field], lower_names: Container[bytes]) -> list[Field]:

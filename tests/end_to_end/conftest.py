@@ -12,17 +12,14 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
 from support.pki import Identity, make_root
-from support.program import Proxy
-from support.servers import Nginx, Script, Server
-
-Start = Callable[..., Proxy]
-Serve = Callable[..., Server]
+from support.program import Proxy, Start
+from support.servers import ContextOf, Nginx, Script, Serve, Server
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -57,9 +54,6 @@ def root_file(root: Identity, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def localhost(intermediate: Identity) -> Identity:
     """The certificate of an honest server on this machine."""
     return intermediate.issue("localhost", "127.0.0.1", "::1")
-
-
-ContextOf = Callable[[Identity], ssl.SSLContext]
 
 
 @pytest.fixture(scope="session")

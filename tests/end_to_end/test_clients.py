@@ -13,9 +13,8 @@ from threading import Thread
 
 import pytest
 import requests
-from conftest import Start
 from support.clients import curl
-from support.program import Proxy
+from support.program import Proxy, Start
 from support.servers import Nginx
 from support.tools import run, tool
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from conftest import Serve, Start
 from support.clients import ask, connect, curl, get, open_tunnel
-from support.servers import Nginx, Peer, answering, response
+from support.program import Start
+from support.servers import Nginx, Peer, Serve, answering, response
 from support.tools import wait_until
 
 from mitmdump.model.flow import Flow
@@ -407,36 +407,36 @@ def test_clients_are_served_at_the_ipv6_loopback_address_too(start: Start, nginx
     assert proxy.flow().client_conn.sockname == ("::1", proxy.port)
 
 
-@pytest.mark.parametrize(
-    ("request_", "status"),
-    [
-        (b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n", 400),
-        (b"GET http://127.0.0.1:1/ HTTP/1.1\r\n\r\n", 400),
-        (b"GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
-        (b"GET http://127.0.0.1:1/ HTTP/1.1\r\nHost : a\r\n\r\n", 400),
-        (b"GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: a\r\nX: a\nY: b\r\n\r\n", 400),
-        (b"POST http://127.0.0.1:1/ HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 2\r\n\r\n", 400),
-        (
-            b"POST http://127.0.0.1:1/ HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-            400,
-        ),
-        (b"GET http://127.0.0.1:1/" + b"a" * 70_000 + b" HTTP/1.1\r\n", 414),
-        (b"GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 20_000, 431),
-        (b"CONNECT 127.0.0.1:99999 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-        (b"CONNECT user@127.0.0.1:443 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-        (b"GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n", 502),
-        (b"\x16\x03\x01\x00\x05hello\r\n\r\n", 400),
-    ],
-)
-def test_a_bad_request_is_answered_and_recorded(start: Start, request_: bytes, status: int) -> None:
+_TO = b"GET http://127.0.0.1:1/ HTTP/1.1\r\n"
+_POST = b"POST http://127.0.0.1:1/ HTTP/1.1\r\nHost: a\r\n"
+BAD_REQUESTS = [
+    (400, b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"),
+    (400, _TO + b"\r\n"),
+    (400, _TO + b"Host: a\r\nHost: b\r\n\r\n"),
+    (400, _TO + b"Host : a\r\n\r\n"),
+    (400, _TO + b"Host: a\r\nX: a\nY: b\r\n\r\n"),
+    (400, _POST + b"Content-Length: 1, 2\r\n\r\n"),
+    (400, _POST + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    (414, b"GET http://127.0.0.1:1/" + b"a" * 70_000 + b" HTTP/1.1\r\n"),
+    (431, _TO + b"Host: a\r\n" + b"X: y\r\n" * 20_000),
+    (400, b"CONNECT 127.0.0.1:99999 HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (400, b"CONNECT user@127.0.0.1:443 HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (400, b"\x16\x03\x01\x00\x05hello\r\n\r\n"),
+    (502, _TO + b"Host: 127.0.0.1:1\r\n\r\n"),
+]
+
+
+def test_bad_requests_are_answered_and_recorded(start: Start) -> None:
     """H1, H3, H7, H8, H11, H12, H17, H21"""
-    with start() as proxy, closing(connect(proxy)) as sock:
-        answer, page = ask(sock, request_)
-    assert answer.status == status
-    assert b"<h1>" in page
-    flow = proxy.flow()
-    assert flow.error
-    assert flow.response is None
+    with start() as proxy:
+        for status, request in BAD_REQUESTS:
+            with closing(connect(proxy)) as sock:
+                answer, page = ask(sock, request)
+            assert (answer.status, answer.getheader("connection")) == (status, "close"), request[:100]
+            assert b"<h1>" in page
+    flows = proxy.flows()
+    assert len(flows) == len(BAD_REQUESTS)
+    assert all(flow.error and flow.response is None for flow in flows)
 
 
 def test_the_server_sees_no_fields_that_were_for_the_proxy(start: Start, serve: Serve) -> None:

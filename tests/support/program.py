@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -156,3 +157,7 @@ class Proxy:
     def descriptors(self) -> int:
         """How many files it has open."""
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+
+# Starts the program with options, see `Proxy`; what the fixture of that name is.
+Start = Callable[..., Proxy]

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from .pki import Identity
 from .tools import accepts, free_port, tool, wait_until
 
 
@@ -133,6 +134,11 @@ class Server:
             except OSError:
                 pass
             sock.close()
+
+
+# What the fixtures of these names are: starting a scripted server, and a server's TLS with a certificate.
+Serve = Callable[..., Server]
+ContextOf = Callable[[Identity], ssl.SSLContext]
 
 
 def answering(*responses: bytes) -> Script:

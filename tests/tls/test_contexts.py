@@ -270,6 +270,18 @@ def test_without_roots_of_the_system_those_of_certifi_are_trusted(authority, tmp
     assert verdict(Contexts(authority), root) == "ok"
 
 
+def test_a_system_without_roots_is_noticed(tmp_path, monkeypatch):
+    for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    (tmp_path / "empty").mkdir()
+    nothing = ssl.DefaultVerifyPaths(None, str(tmp_path / "empty"), "", "", "", "")
+    monkeypatch.setattr(contexts_module, "get_default_verify_paths", lambda: nothing)
+    monkeypatch.setattr(contexts_module, "_SYSTEM_ROOTS", (tmp_path / "absent.pem", tmp_path / "empty"))
+    assert not contexts_module._system_has_roots()
+    (tmp_path / "empty" / "root.pem").touch()
+    assert contexts_module._system_has_roots()
+
+
 @pytest.mark.parametrize("content", [None, b"", b"nonsense"])
 def test_roots_that_cannot_be_read_are_an_error_at_once(authority, tmp_path, content):
     path = tmp_path / "roots.pem"

@@ -32,14 +32,17 @@ REQUESTS = {
     ),
     "order, case and duplicates": (
         b"GET / HTTP/1.1\r\nhOsT: a.test\r\nB: 2\r\nA: 1\r\nb: 3\r\nA: 1\r\n\r\n",
-        [RequestHead(b"GET", b"/", [(b"hOsT", b"a.test"), (b"B", b"2"), (b"A", b"1"), (b"b", b"3"), (b"A", b"1")]), End()],
+        [
+            RequestHead(b"GET", b"/", [(b"hOsT", b"a.test"), (b"B", b"2"), (b"A", b"1"), (b"b", b"3"), (b"A", b"1")]),
+            End(),
+        ],
     ),
     "white space around values is not theirs": (
         b"GET / HTTP/1.1\r\nHost:a.test\r\nX: \t a  b \t \r\nEmpty:\r\nBlank:  \t\r\n\r\n",
         [RequestHead(b"GET", b"/", [(b"Host", b"a.test"), (b"X", b"a  b"), (b"Empty", b""), (b"Blank", b"")]), End()],
     ),
     "a value of colons, commas and quotes": (
-        b"GET / HTTP/1.1\r\nHost: a.test\r\nX: :a, \"b:\\\"c\",,;\r\n\r\n",
+        b'GET / HTTP/1.1\r\nHost: a.test\r\nX: :a, "b:\\"c",,;\r\n\r\n',
         [RequestHead(b"GET", b"/", [HOST, (b"X", b':a, "b:\\"c",,;')]), End()],
     ),
     "empty lines before the request line": (b"\r\n\r\n\r\n" + GET, [RequestHead(b"GET", b"/", [HOST]), End()]),
@@ -57,7 +60,11 @@ REQUESTS = {
     ),
     "H2 identical Content-Lengths": (
         POST + b"Content-Length: 2\r\ncontent-length: 2\r\n\r\nhi",
-        [RequestHead(b"POST", b"/up", [HOST, (b"Content-Length", b"2"), (b"content-length", b"2")]), Data(b"hi"), End()],
+        [
+            RequestHead(b"POST", b"/up", [HOST, (b"Content-Length", b"2"), (b"content-length", b"2")]),
+            Data(b"hi"),
+            End(),
+        ],
     ),
     "leading zeros of a Content-Length": (
         POST + b"Content-Length: 0002\r\n\r\nhi",
@@ -67,7 +74,7 @@ REQUESTS = {
         b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n",
         [RequestHead(b"CONNECT", b"a.test:443", [(b"Host", b"a.test:443")]), End()],
     ),
-}  # fmt: skip
+}
 
 CHUNKED = (b"Transfer-Encoding", b"chunked")
 CHUNKED_LINE = b"Transfer-Encoding: chunked\r\n\r\n"
@@ -75,39 +82,57 @@ BODIES = {  # after a head that says chunked, in both roles
     "no chunk": (b"0\r\n\r\n", [End()]),
     "one chunk": (b"5\r\nhello\r\n0\r\n\r\n", [Data(b"hello"), End()]),
     "many chunks": (b"1\r\na\r\n2\r\nbc\r\n3\r\ndef\r\n4\r\nghij\r\n0\r\n\r\n", [Data(b"abcdefghij"), End()]),
-    "a size in either case, with zeros": (b"00A\r\n0123456789\r\n00000000000000a\r\n0123456789\r\n000\r\n\r\n",
-                                          [Data(b"01234567890123456789"), End()]),
+    "a size in either case, with zeros": (
+        b"00A\r\n0123456789\r\n00000000000000a\r\n0123456789\r\n000\r\n\r\n",
+        [Data(b"01234567890123456789"), End()],
+    ),
     "CRLF in a chunk": (b"4\r\n\r\n\r\n\r\n0\r\n\r\n", [Data(b"\r\n\r\n"), End()]),
     "extensions": (b'1;a\r\nx\r\n1 ;b="c;d\xff" ; e\r\ny\r\n1\t;\r\nz\r\n0;last=1\r\n\r\n', [Data(b"xyz"), End()]),
-    "H15 trailers": (b"1\r\nx\r\n0\r\nX-Sum: 7\r\nx-sum: 8\r\n\r\n",
-                     [Data(b"x"), End([(b"X-Sum", b"7"), (b"x-sum", b"8")])]),
+    "H15 trailers": (
+        b"1\r\nx\r\n0\r\nX-Sum: 7\r\nx-sum: 8\r\n\r\n",
+        [Data(b"x"), End([(b"X-Sum", b"7"), (b"x-sum", b"8")])],
+    ),
     "an empty trailer": (b"0\r\nA:\r\n\r\n", [End([(b"A", b"")])]),
-}  # fmt: skip
+}
 
 RESPONSES = {
     "a length": (OK + b"Content-Length: 2\r\n\r\nhi", [ok((b"Content-Length", b"2")), Data(b"hi"), End()]),
     "no reason": (b"HTTP/1.1 204 \r\n\r\n", [ok(status=204, reason=b""), End()]),
     "no reason and no space": (b"HTTP/1.1 204\r\n\r\n", [ok(status=204, reason=b""), End()]),
-    "a reason of several words, and obs-text": (b"HTTP/1.1 204 So \t long \xe9 \r\n\r\n",
-                                                [ok(status=204, reason=b"So \t long \xe9 "), End()]),
-    "H13 204 with a length": (b"HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n",
-                              [ok((b"Content-Length", b"5"), status=204, reason=b"No"), End()]),
-    "H13 304 with a length": (b"HTTP/1.1 304 No\r\nContent-Length: 5\r\n\r\n",
-                              [ok((b"Content-Length", b"5"), status=304, reason=b"No"), End()]),
-    "H13 204 with chunked": (b"HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n\r\n",
-                             [ok(CHUNKED, status=204, reason=b"No"), End()]),
-    "an unknown status": (b"HTTP/1.1 999 Oh\r\nContent-Length: 0\r\n\r\n",
-                          [ok((b"Content-Length", b"0"), status=999, reason=b"Oh"), End()]),
+    "a reason of several words, and obs-text": (
+        b"HTTP/1.1 204 So \t long \xe9 \r\n\r\n",
+        [ok(status=204, reason=b"So \t long \xe9 "), End()],
+    ),
+    "H13 204 with a length": (
+        b"HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n",
+        [ok((b"Content-Length", b"5"), status=204, reason=b"No"), End()],
+    ),
+    "H13 304 with a length": (
+        b"HTTP/1.1 304 No\r\nContent-Length: 5\r\n\r\n",
+        [ok((b"Content-Length", b"5"), status=304, reason=b"No"), End()],
+    ),
+    "H13 204 with chunked": (
+        b"HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n\r\n",
+        [ok(CHUNKED, status=204, reason=b"No"), End()],
+    ),
+    "an unknown status": (
+        b"HTTP/1.1 999 Oh\r\nContent-Length: 0\r\n\r\n",
+        [ok((b"Content-Length", b"0"), status=999, reason=b"Oh"), End()],
+    ),
     "H14 interim responses": (
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: </a>\r\n\r\nHTTP/1.1 204 No\r\n\r\n",
-        [ok(status=100, reason=b"Continue"), ok((b"Link", b"</a>"), status=103, reason=b"Early"),
-         ok(status=204, reason=b"No"), End()],
+        [
+            ok(status=100, reason=b"Continue"),
+            ok((b"Link", b"</a>"), status=103, reason=b"Early"),
+            ok(status=204, reason=b"No"),
+            End(),
+        ],
     ),
     "H13 1xx with a length": (
         b"HTTP/1.1 100 Go\r\nContent-Length: 5\r\n\r\nHTTP/1.1 204 No\r\n\r\n",
         [ok((b"Content-Length", b"5"), status=100, reason=b"Go"), ok(status=204, reason=b"No"), End()],
     ),
-}  # fmt: skip
+}
 
 WELL_FORMED = (
     [pytest.param(SERVER, *case, id=f"request, {name}") for name, case in REQUESTS.items()]
@@ -169,29 +194,66 @@ FRAMING_FAULTS = {
     "H2 differing in spelling": (b"Content-Length: 5\r\nContent-Length: 05\r\n", "differing"),
     **{
         f"H3 {length!r}": (b"Content-Length: " + length + b"\r\n", "plain number")
-        for length in (b"NaN", b"", b"+1", b"-1", b"0x42", b"1, 2", b"1, 1", b"1,", b"1_0", b"1 0", b"1.0", b"1e3",
-                       b"9" * 19, b"9" * 5000, "\u0661".encode(), b"\xb2", b"5;", b'"5"', b"5\x85", b"\xa05")
+        for length in (
+            b"NaN",
+            b"",
+            b"+1",
+            b"-1",
+            b"0x42",
+            b"1, 2",
+            b"1, 1",
+            b"1,",
+            b"1_0",
+            b"1 0",
+            b"1.0",
+            b"1e3",
+            b"9" * 19,
+            b"9" * 5000,
+            "\u0661".encode(),
+            b"\xb2",
+            b"5;",
+            b'"5"',
+            b"5\x85",
+            b"\xa05",
+        )
     },
     **{
         f"H4 {coding!r}": (b"Transfer-Encoding: " + coding + b"\r\n", "other than 'chunked'")
-        for coding in (b"chunked,chunked", b"x,chunked", b"gzip, chunked", b"chunked,gzip", b"xchunked", b"chunkedx",
-                       b"identity", b"", b"chunked;q=1", b'"chunked"', b"chunked,", b", chunked", b"chun ked",
-                       "chun\u212aed".encode(), "\u0441hunked".encode(), b"chunked\xa0", b"chunk")
+        for coding in (
+            b"chunked,chunked",
+            b"x,chunked",
+            b"gzip, chunked",
+            b"chunked,gzip",
+            b"xchunked",
+            b"chunkedx",
+            b"identity",
+            b"",
+            b"chunked;q=1",
+            b'"chunked"',
+            b"chunked,",
+            b", chunked",
+            b"chun ked",
+            "chun\u212aed".encode(),
+            "\u0441hunked".encode(),
+            b"chunked\xa0",
+            b"chunk",
+        )
     },
     "H4 twice": (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "other than 'chunked'"),
     "H4 after another": (b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", "other than 'chunked'"),
-}  # fmt: skip
+}
 FIELDS_FAULTS = [pytest.param(*case, id=name) for name, case in {**FIELD_FAULTS, **FRAMING_FAULTS}.items()]
 
 
 def refusal(codec: Http1, pieces: list[bytes]) -> tuple[int, str]:
     with pytest.raises(RemoteError) as caught:
-        for piece in pieces:
-            codec.receive(piece)
+        [codec.receive(piece) for piece in pieces]
     return caught.value.status, str(caught.value)
 
 
-@pytest.mark.parametrize(("role", "head", "status"), [(SERVER, POST, 400), (CLIENT, OK, 502)], ids=["request", "response"])
+@pytest.mark.parametrize(
+    ("role", "head", "status"), [(SERVER, POST, 400), (CLIENT, OK, 502)], ids=["request", "response"]
+)
 @pytest.mark.parametrize(("lines", "said"), FIELDS_FAULTS)
 def test_fields_that_could_be_read_in_two_ways_are_refused(role, head, status, lines, said):
     for data in (head + lines, head + b"A: b\r\n" + lines + b"C: d\r\n"):
@@ -220,7 +282,9 @@ def test_transfer_encoding_in_http_1_0_is_refused(role, data, status):
     assert refusal(make_codec(role), [data])[0] == refusal(make_codec(role), bytewise(data))[0] == status
 
 
-@pytest.mark.parametrize("status_line", [b"HTTP/1.1 204 No", b"HTTP/1.1 304 No", b"HTTP/1.1 100 Go", b"HTTP/1.1 200 OK"])
+@pytest.mark.parametrize(
+    "status_line", [b"HTTP/1.1 204 No", b"HTTP/1.1 304 No", b"HTTP/1.1 100 Go", b"HTTP/1.1 200 OK"]
+)
 def test_contradictory_fields_are_refused_even_where_there_is_no_body(status_line):
     data = status_line + b"\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert refusal(make_codec(CLIENT, b"HEAD"), [data])[0] == 502
@@ -228,9 +292,29 @@ def test_contradictory_fields_are_refused_even_where_there_is_no_body(status_lin
 
 CHUNK_FAULTS = {
     f"H6 {line!r}": line + b"\r\nabcd\r\n"
-    for line in (b"0x1", b"1_0", b"+1", b"-1", b"1" * 17, b"0" * 17, b"", b" 1", b"1 ", b"g", b"1g", b"1 1", b"\xb21",
-                 b"1\t", b"1;a\0", b"1;a\rb", b"1;a\x7f", b"1,a", b"1 a", "\u0661".encode())
-}  # fmt: skip
+    for line in (
+        b"0x1",
+        b"1_0",
+        b"+1",
+        b"-1",
+        b"1" * 17,
+        b"0" * 17,
+        b"",
+        b" 1",
+        b"1 ",
+        b"g",
+        b"1g",
+        b"1 1",
+        b"\xb21",
+        b"1\t",
+        b"1;a\0",
+        b"1;a\rb",
+        b"1;a\x7f",
+        b"1,a",
+        b"1 a",
+        "\u0661".encode(),
+    )
+}
 CHUNK_FAULTS |= {
     "H6 bare LF after the size": b"1\nx\r\n0\r\n\r\n",
     "H6 bare LF after an extension": b"1;a\nx\r\n0\r\n\r\n",
@@ -246,7 +330,9 @@ CHUNK_FAULTS |= {
 }
 
 
-@pytest.mark.parametrize(("role", "head", "status"), [(SERVER, POST, 400), (CLIENT, OK, 502)], ids=["request", "response"])
+@pytest.mark.parametrize(
+    ("role", "head", "status"), [(SERVER, POST, 400), (CLIENT, OK, 502)], ids=["request", "response"]
+)
 @pytest.mark.parametrize("body", CHUNK_FAULTS.values(), ids=CHUNK_FAULTS)
 def test_chunks_that_could_be_read_in_two_ways_are_refused(role, head, status, body):
     data = head + CHUNKED_LINE + body
@@ -294,11 +380,26 @@ def test_a_request_line_has_one_form(line, status):
 @pytest.mark.parametrize(
     "line",
     [
-        b"HTTP/1.1 20 OK", b"HTTP/1.1 2000 OK", b"HTTP/1.1 099 OK", b"HTTP/1.1 +20 OK", b"HTTP/1.1 20x OK",
-        b"HTTP/1.1  200 OK", b"HTTP/1.1\t200 OK", b" HTTP/1.1 200 OK", b"http/1.1 200 OK", b"HTTP/2 200", b"HTTP/1.2 200 OK",
-        b"HTTP/1.1 200 O\0K", b"HTTP/1.1 200 O\rK", b"HTTP/1.1 200OK", b"ICY 200 OK", b"<html>", b"HTTP/1.1", b"GET / HTTP/1.1",
+        b"HTTP/1.1 20 OK",
+        b"HTTP/1.1 2000 OK",
+        b"HTTP/1.1 099 OK",
+        b"HTTP/1.1 +20 OK",
+        b"HTTP/1.1 20x OK",
+        b"HTTP/1.1  200 OK",
+        b"HTTP/1.1\t200 OK",
+        b" HTTP/1.1 200 OK",
+        b"http/1.1 200 OK",
+        b"HTTP/2 200",
+        b"HTTP/1.2 200 OK",
+        b"HTTP/1.1 200 O\0K",
+        b"HTTP/1.1 200 O\rK",
+        b"HTTP/1.1 200OK",
+        b"ICY 200 OK",
+        b"<html>",
+        b"HTTP/1.1",
+        b"GET / HTTP/1.1",
     ],
-)  # fmt: skip
+)
 def test_a_status_line_has_one_form(line):
     data = line + b"\r\nContent-Length: 0\r\n\r\n"
     assert refusal(make_codec(CLIENT), [data])[0] == refusal(make_codec(CLIENT), bytewise(data))[0] == 502
@@ -320,7 +421,7 @@ def test_a_refusal_never_quotes_a_value():
     assert "secret" not in refusal(make_codec(SERVER), [data])[1]
 
 
-# -- bodies that no field announces ---------------------------------------------------------------------------------------
+# -- bodies that no field announces ---------------------------------------------------------------------------------
 
 
 def test_a_response_without_length_ends_with_the_connection():
@@ -365,7 +466,7 @@ def test_an_end_between_messages_is_no_fault():
     assert Http1(CLIENT).eof() == []
 
 
-# -- pairing and the life of the connection -------------------------------------------------------------------------------
+# -- pairing and the life of the connection -------------------------------------------------------------------------
 
 
 def test_a_pipelined_request_waits_until_the_one_before_it_is_answered():
@@ -436,7 +537,7 @@ def test_a_server_may_keep_its_connection(head, kept):
     assert codec.keep_alive is kept
 
 
-# -- limits ---------------------------------------------------------------------------------------------------------------
+# -- limits ---------------------------------------------------------------------------------------------------------
 
 SMALL = Limits(head=100, fields=3, chunk_line=16)
 

@@ -1,0 +1,141 @@
+"""A real browser: headless Chromium, with our CA in its certificate store and everything verified as it always does."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from ssl import SSLContext
+
+import pytest
+from support.program import Proxy, Start
+from support.servers import Nginx, Peer, Serve, response
+from support.tools import run
+
+# <-loopback>: without it Chromium asks servers on this machine directly.
+_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--proxy-bypass-list=<-loopback>",
+]
+
+
+@pytest.fixture
+def browser_home(tmp_path: Path, confdir: Path) -> Path:
+    """A home directory whose NSS database trusts our CA, and nothing else besides Chromium's own roots."""
+    database = tmp_path / "home/.pki/nssdb"
+    database.mkdir(parents=True)
+    run("certutil", "-d", f"sql:{database}", "-N", "--empty-password")
+    ca = confdir / "mitmdump-ca-cert.pem"
+    run("certutil", "-d", f"sql:{database}", "-A", "-t", "C,,", "-n", "mitmdump", "-i", ca)
+    return tmp_path / "home"
+
+
+def _open(proxy: Proxy, url: str, home: Path) -> str:
+    """The page as it stands when its scripts have run."""
+    profile = f"--user-data-dir={home / 'profile'}"
+    server = f"--proxy-server={proxy.url}"
+    options = [*_FLAGS, profile, server, "--virtual-time-budget=10000", "--dump-dom"]
+    environment = {"HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home)}
+    return run("chromium", *options, url, seconds=90, **environment).stdout.decode()
+
+
+PAGE = b"""<!DOCTYPE html>
+<html><head><title>page</title><link rel="stylesheet" href="style.css"></head>
+<body><p id="style"></p><p id="script"></p><p id="post"></p><p id="size"></p><img id="image" src="image.svg">
+<script src="script.js"></script></body></html>
+"""
+STYLE = b"#style { width: 123px }\n"
+SCRIPT = b"""
+const show = (id, text) => { document.getElementById(id).textContent = text };
+show("script", "ran");
+window.onload = () => {
+    show("style", getComputedStyle(document.getElementById("style")).width);
+    show("size", document.getElementById("image").naturalWidth);
+};
+fetch("/echo", {method: "POST", headers: {"X-Test": "from-fetch"}, body: JSON.stringify({large: "x".repeat(300000)})})
+    .then(answer => answer.text()).then(text => show("post", text.trim()));
+"""
+IMAGE = b'<svg xmlns="http://www.w3.org/2000/svg" width="77" height="7"></svg>'
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_chromium_shows_a_page_with_all_that_belongs_to_it(
+    start: Start, nginx: Nginx, browser_home: Path, scheme: str
+) -> None:
+    """T5"""
+    for name, content in {"index.html": PAGE, "style.css": STYLE, "script.js": SCRIPT, "image.svg": IMAGE}.items():
+        nginx.put(f"site/{name}", content)
+    base = getattr(nginx, scheme)
+    with start() as proxy:
+        page = _open(proxy, base + "/site/index.html", browser_home)
+    shown = {"style": "123px", "script": "ran", "post": "POST /echo from-fetch", "size": "77"}
+    for name, text in shown.items():
+        assert f'<p id="{name}">{text}</p>' in page
+    flows = [flow for flow in proxy.flows() if flow.request and flow.request.url.startswith(base)]
+    contents = {flow.request.path: flow for flow in flows if flow.request}
+    for path, content in {"/site/index.html": PAGE, "/site/style.css": STYLE, "/site/script.js": SCRIPT}.items():
+        answer = contents[path].response
+        assert answer and answer.content == content
+    post = contents["/echo"].request
+    assert post and post.body.length > 300_000
+    assert post.headers["user-agent"].startswith("Mozilla/5.0")
+    if scheme == "https":
+        assert contents["/echo"].client_conn.tls_version == "TLSv1.3"
+        assert b"h2" in contents["/echo"].client_conn.alpn_offers
+        assert {flow.server_conn.verification for flow in flows if flow.server_conn} == {"ok"}
+
+
+def test_chromium_does_not_accept_us_without_our_ca(start: Start, nginx: Nginx, tmp_path: Path) -> None:
+    """The counterpart, so that the other tests prove something."""
+    nginx.put("secret.html", b"<p>shown</p>")
+    with start() as proxy:
+        proxy.expected.append("the client does not trust our certificate")
+        page = _open(proxy, nginx.https + "/secret.html", tmp_path)
+    assert "<p>shown</p>" not in page
+    assert not [flow for flow in proxy.flows() if flow.request and flow.request.path == "/secret.html"]
+
+
+def test_chromium_reads_server_sent_events_and_a_large_streamed_body(
+    start: Start, serve: Serve, tls: SSLContext, browser_home: Path
+) -> None:
+    large = os.urandom(1_000_000).hex().encode()
+    page = b"""<p id="events"></p><p id="digest"></p><script>
+        const source = new EventSource("/events");
+        source.onmessage = event => { document.getElementById("events").textContent += event.data;
+                                      if (event.data == "c") source.close() };
+        fetch("/large").then(answer => answer.arrayBuffer()).then(data => crypto.subtle.digest("SHA-256", data))
+            .then(digest => { document.getElementById("digest").textContent =
+                [...new Uint8Array(digest)].map(byte => byte.toString(16).padStart(2, "0")).join("") });
+        </script>"""
+
+    def script(server: Peer) -> None:
+        while head := server.read_head():
+            path = head.split()[1]
+            if path == b"/events":
+                server.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+                server.send(b"data: a\n\ndata: b\n\n")
+                server.send(b"data: c\n\n")
+                return
+            if path == b"/large":
+                server.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                for at in range(0, len(large), 10_000):
+                    server.send(b"2710\r\n" + large[at : at + 10_000] + b"\r\n")
+                server.send(b"0\r\n\r\n")
+                continue
+            server.send(response(page if path == b"/" else b"", "200 OK", "Content-Type: text/html"))
+
+    server = serve(script, tls)
+    with start() as proxy:
+        shown = _open(proxy, server.url(host="localhost"), browser_home)
+    assert '<p id="events">abc</p>' in shown
+    assert f'<p id="digest">{hashlib.sha256(large).hexdigest()}</p>' in shown
+    streamed = [flow.response for flow in proxy.flows() if flow.request and flow.request.path == "/large"]
+    assert [each.raw_content for each in streamed if each] == [large]

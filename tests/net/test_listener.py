@@ -1,0 +1,151 @@
+"""Accepting clients: limits, pauses, and giving the port back."""
+
+import asyncio
+import errno
+import socket
+
+import pytest
+from support.peers import in_each_loop
+
+from mitmdump.net import listener as module
+from mitmdump.net.listener import Listener, bind
+
+
+class Clients:
+    """Those who were accepted, and what the listener asked and said."""
+
+    def __init__(self) -> None:
+        self.sockets: list[socket.socket] = []
+        self.accepted = asyncio.Queue()
+        self.rooms = 0
+        self.warnings: list[str] = []
+
+    def serve(self, sock: socket.socket) -> None:
+        self.sockets.append(sock)
+        self.accepted.put_nowait(sock)
+
+    def make_room(self) -> None:
+        self.rooms += 1
+        if len(self.sockets) and self.rooms == 2:
+            self.sockets.pop(0).close()
+
+
+def listen(clients: Clients, limit: int = 10) -> Listener:
+    sockets = bind(["127.0.0.1"], 0)
+    count = lambda: len(clients.sockets)  # noqa: E731
+    listener = Listener(
+        sockets, clients.serve, limit=limit, count=count, make_room=clients.make_room, warn=clients.warnings.append
+    )
+    listener.start()
+    return listener
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch):
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.001)
+
+
+@in_each_loop
+async def test_clients_are_accepted_and_handed_on():
+    clients = Clients()
+    listener = listen(clients)
+    with socket.create_connection(listener.addresses[0]) as client:
+        sock = await clients.accepted.get()
+        assert sock.getpeername() == client.getsockname()
+    listener.stop()
+
+
+@in_each_loop
+async def test_at_the_limit_clients_wait_until_room_is_made_for_them():
+    """R4, R5"""
+    clients = Clients()
+    listener = listen(clients, limit=1)
+    with socket.create_connection(listener.addresses[0]), socket.create_connection(listener.addresses[0]) as second:
+        await clients.accepted.get()
+        sock = await clients.accepted.get()
+        assert sock.getpeername() == second.getsockname()
+    assert clients.rooms == 2
+    assert clients.warnings == ["1 clients at a time is the limit, more have to wait (--max-connections)"]
+    listener.stop()
+
+
+@in_each_loop
+async def test_running_out_of_descriptors_is_a_pause_and_one_line(monkeypatch):
+    """R5"""
+    clients = Clients()
+    loop_class = type(asyncio.get_running_loop())
+    loop, failures = asyncio.get_running_loop(), [errno.EMFILE, errno.ENFILE, errno.ECONNABORTED, errno.ENOBUFS]
+    accept = loop.sock_accept
+
+    class Failing:
+        async def sock_accept(self, sock):
+            if failures:
+                raise OSError(failures.pop(0), "Too many open files")
+            return await accept(sock)
+
+    monkeypatch.setattr(module.asyncio, "get_running_loop", Failing)
+    listener = listen(clients)
+    await asyncio.sleep(0)
+    monkeypatch.undo()
+    assert loop_class is type(asyncio.get_running_loop())
+    with socket.create_connection(listener.addresses[0]):
+        await clients.accepted.get()
+    assert failures == []
+    assert clients.rooms == 3
+    assert clients.warnings == ["cannot accept more clients for now: Too many open files (ulimit -n)"]
+    listener.stop()
+
+
+@in_each_loop
+async def test_stopping_gives_the_port_back():
+    clients = Clients()
+    listener = listen(clients)
+    await asyncio.sleep(0)
+    listener.stop()
+    await asyncio.sleep(0.001)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(listener.addresses[0])
+    (again,) = bind(["127.0.0.1"], listener.addresses[0][1])
+    again.close()
+
+
+# -- binding --------------------------------------------------------------------------------------------------------------
+
+
+def addresses(sockets: list[socket.socket]) -> list[tuple]:
+    found = [sock.getsockname()[:2] for sock in sockets]
+    for sock in sockets:
+        sock.close()
+    return found
+
+
+def test_a_free_port_is_the_same_in_both_families():
+    (four, port), (six, same) = addresses(bind(["127.0.0.1", "::1"], 0))
+    assert (four, six, port) == ("127.0.0.1", "::1", same)
+    assert port
+
+
+def test_all_addresses_of_both_families_can_be_bound_at_once():
+    (four, port), (six, same) = addresses(bind(["0.0.0.0", "::"], 0))  # noqa: S104
+    assert (four, six, port) == ("0.0.0.0", "::", same)  # noqa: S104
+
+
+def test_an_address_that_this_machine_has_not_is_left_out_unless_it_is_all():
+    assert len(addresses(bind(["192.0.2.1", "127.0.0.1"], 0))) == 1
+    assert len(addresses(bind(["127.0.0.1", "2001:db8::1"], 0))) == 1
+    for hosts in (["192.0.2.1"], ["192.0.2.1", "2001:db8::1"]):
+        with pytest.raises(OSError, match="Cannot assign requested address"):
+            bind(hosts, 0)
+
+
+def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_bound():
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match="Address already in use"):
+            bind(["127.0.0.1", "::1"], port)
+        assert addresses(bind(["127.0.0.1"], port)) == [("127.0.0.1", port)]
+
+
+def test_a_name_that_is_none_is_an_error():
+    with pytest.raises(OSError, match="(?i)name or service|no address"):
+        bind(["no such host.invalid"], 0)
