@@ -114,7 +114,7 @@ def run(settings: Settings) -> int:
 
         return run_proxy(settings, log, filter_)
     except MitmdumpError as error:
-        log.error(str(error))
+        log.error(*str(error).split("\n"))
         return REFUSED
     except KeyboardInterrupt:
         return DONE

@@ -14,10 +14,11 @@ class Log:
         self._quiet = quiet
         self._verbose = verbose
 
-    def error(self, text: str) -> None:
+    def error(self, *lines: str) -> None:
         """Something is wrong, and the user has to know."""
+        text = "\n".join(map(harmless, lines))
         try:
-            sys.stderr.write(f"mitmdump: {harmless(text)}\n")
+            sys.stderr.write(f"mitmdump: {text}\n")
             sys.stderr.flush()
         except OSError:
             pass  # nobody is left to be told

@@ -37,7 +37,7 @@ async def connect(host: str, port: int, streams: Streams, *, seconds: float, own
             sock = await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=ATTEMPT_DELAY, interleave=1)
     except TimeoutError:
         raise ConnectError(f"cannot connect to {name}: no answer within {seconds:g} seconds", 504) from None
-    except (OSError, RuntimeError) as error:  # uvloop raises RuntimeError for some
+    except (OSError, RuntimeError, UnicodeError) as error:  # uvloop raises RuntimeError for some
         raise ConnectError(f"cannot connect to {name}: {_reason(error)}") from None
     if is_loop(sock, own):
         sock.close()
@@ -83,6 +83,8 @@ async def _resolve(host: str, port: int) -> list[AddressInfo]:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeError):  # a label that is empty or too long, which no resolver is asked for
+        return "no such host"
     if isinstance(error, socket.gaierror):
         return "no such host" if error.errno in (socket.EAI_NONAME, _NO_DATA) else f"name lookup failed: {error}"
     return os.strerror(error.errno).lower() if isinstance(error, OSError) and error.errno else str(error)

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from ..errors import OutputError
 
+_STDOUT = 1
+
 # Symbolic links that the system itself provides: /dev/stdout, and what a shell makes of >(command).
 _SYSTEM_LINKS = ("/dev", "/dev/fd", "/proc/self/fd")
 
@@ -149,7 +151,8 @@ class Output:
 
 
 def _stdout() -> int:
-    fd = sys.stdout.fileno()
-    if os.isatty(fd):
+    if sys.stdout is None:
+        raise OutputError("cannot write to standard output: it is closed. Redirect it to a file or a program")
+    if os.isatty(_STDOUT):
         raise OutputError("cannot write flows to a terminal. Redirect standard output to a file or a program")
-    return os.dup(fd)
+    return os.dup(_STDOUT)

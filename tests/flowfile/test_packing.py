@@ -31,6 +31,7 @@ def peak() -> Iterator[Any]:
         b"\xdd\x00\x10\x00\x00" * 5000,
         b"\xdc\x0f\xff" * 1000,
         b"\xdd\x00\x00\x17\x70" * 1200,
+        b"\xdc\xff\xff" * 1000 + bytes(70_000),
         b"\x91" * 100_000,
         b"\x81\xa1a" * 100_000,
         b"\xd4\x05\x00",

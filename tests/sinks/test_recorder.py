@@ -184,6 +184,7 @@ def test_a_write_that_fails_is_said_once(code: int, words: str, path: Path, monk
     """S3"""
     recorder, other = Recorder(str(path)), live(a_flow(2, bytes(INLINE + 1)))
     recorder.begin(other)
+    recorder.data(other, Part.RESPONSE, bytes(INLINE + 1))
     failing(monkeypatch, code)
     with pytest.raises(OutputError, match=f"cannot write .*out.flows.*{words}"):
         record(recorder, live(a_flow()), b"hello")
@@ -331,6 +332,14 @@ def test_standard_output_may_be_a_pipe() -> None:
     code = "from mitmdump.sinks.recorder import Recorder; Recorder('-').close()"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
     assert done.stdout[19:33] == b"mitmdump-flows"
+
+
+def test_a_standard_output_that_is_closed_is_refused() -> None:
+    """S4"""
+    code = "import sys; sys.path[:0] = ['.']; from mitmdump.sinks.recorder import Recorder; Recorder('-')"
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert "OutputError: cannot write to standard output: it is closed" in done.stderr
 
 
 def test_flows_are_not_written_to_a_terminal() -> None:
