@@ -17,8 +17,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from .app import Job
 from .errors import OutputError, SettingsError
 from .filter import Filter
 from .log import Log
@@ -29,9 +30,6 @@ from .proxy.services import Services
 from .settings import Settings
 from .tls.authority import Authority
 from .tls.contexts import Contexts
-
-if TYPE_CHECKING:
-    from .app import Job
 
 TICK_SECONDS = 0.25
 # Descriptors that are not connections: standard streams, files, the event loop's own, listening sockets, resolver.

@@ -12,7 +12,7 @@ from ..model.connection import Connection
 from ..model.flow import Flow
 from ..model.url import join_host_port
 from ..net.stream import Stream
-from ..wire.events import End, Event, RequestHead, Role
+from ..wire.events import Event, RequestHead, Role
 from ..wire.http1 import Http1, Limits
 from .channel import Channel
 from .exchange import Exchange
@@ -92,7 +92,7 @@ class Client(Channel):
         while events := await self._next_request():
             head = events[0]
             if isinstance(head, RequestHead) and head.method == b"CONNECT" and self.origin is None:
-                await self._connect(head, events)
+                await self._connect(head)
                 return
             exchange = Exchange(self)
             await exchange.run(events)
@@ -134,11 +134,11 @@ class Client(Channel):
         finally:
             stream.patience, stream.forgiving = settings.timeout_quiet, True
 
-    async def _connect(self, head: RequestHead, events: list[Event]) -> None:
+    async def _connect(self, head: RequestHead) -> None:
         """Answer a CONNECT, and go on in the tunnel."""
         try:
             origin = connect_target(head)
-            if not isinstance(events[-1], End):
+            if head.framing:
                 raise RemoteError("the client sent CONNECT with a body", 400)
         except RemoteError as error:
             await Exchange(self).refuse(error, head)

@@ -22,7 +22,6 @@ from ..model.body import Body
 from ..model.flow import Error, Flow, Part
 from ..model.headers import Headers, to_bytes, to_str
 from ..model.message import HttpMessage, Request, Response
-from ..sinks.tap import Tap
 from ..wire.events import Data, End, Event, RequestHead, ResponseHead
 from ..wire.head import CHUNKED, UNTIL_CLOSE
 from ..wire.hop import asks_for_upgrade, end_to_end, with_upgrade, without
@@ -50,7 +49,7 @@ class Exchange:
         self.flow = Flow("http", client.connection, timestamp_start=time())
         self.keep_alive = False
         self.switched: Upstream | None = None
-        self._tap = Tap(self.flow, client.services.outlet)
+        self._tap = client.services.outlet.tap(self.flow)
         self._upstream: Upstream | None = None
         self._upload: asyncio.Task[None] | None = None
         self._upgrade_asked = False
@@ -141,6 +140,7 @@ class Exchange:
                 await self._upload  # answered early, but the server goes on reading
         finally:
             self._upload.cancel()
+            await asyncio.wait({self._upload})  # until it has let go of the client's stream
         self._finish()
         if not self._request_done:  # what still comes must not destroy the answer
             await self.client.stream.linger(LINGER_SECONDS)

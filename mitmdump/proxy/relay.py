@@ -14,14 +14,14 @@ from ..filter import Stage
 from ..model.flow import Error, Flow
 from ..model.message import Message
 from ..net.stream import Stream
-from ..sinks.tap import Tap
+from ..sinks.tap import AnyTap
 from .services import Services
 
 
 async def relay(services: Services, flow: Flow, client: Stream, server: Stream, first: bytes, reply: bytes) -> None:
     """Relay until both sides have ended, then close both; `first` and `reply` were read of them already."""
     client.patience = server.patience = services.settings.timeout_quiet
-    tap = Tap(flow, services.outlet)
+    tap = services.outlet.tap(flow)
     tap.reached(Stage.REQUEST_HEAD)
     try:
         try:
@@ -40,7 +40,7 @@ async def relay(services: Services, flow: Flow, client: Stream, server: Stream, 
         server.close(clean=flow.error is None)
 
 
-async def _pass(tap: Tap, source: Stream, sink: Stream, data: bytes, *, from_client: bool) -> None:
+async def _pass(tap: AnyTap, source: Stream, sink: Stream, data: bytes, *, from_client: bool) -> None:
     """One direction, until its end, which is passed on as well."""
     data = data or await source.read()
     while data:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..model.connection import Address
 from ..net.stream import Streams
 from ..settings import Settings
-from ..sinks.tap import Outlet
+from ..sinks.tap import Outlet, Outlets
 from ..tls.contexts import Contexts
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Services:
     """
 
     settings: Settings
-    outlet: Outlet
+    outlet: Outlet | Outlets
     tls: Contexts
     warn: Callable[[str], object]
     debug: Callable[[str], object]

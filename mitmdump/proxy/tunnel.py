@@ -23,7 +23,6 @@ from ..filter import Stage
 from ..model.connection import Connection
 from ..model.flow import Error, Flow
 from ..net.stream import Stream
-from ..sinks.tap import Tap
 from ..tls.clienthello import ClientHello, parse_client_hello, starts_like_tls
 from ..tls.names import LeafNames
 from ..wire.events import ResponseHead
@@ -51,7 +50,7 @@ async def tunnel(client: Client, origin: Origin) -> None:
         if not await _speaks_within(stream, GREETING_SECONDS):
             opened = await client.upstreams.open(plain, connection)
             await _either_speaks(stream, opened)
-        if (opened is None or not opened.has_data) and await _is_tls(client):
+        if (opened is None or not (opened.has_data or opened.ended)) and await _is_tls(client):
             await _intercept(client, origin, connection, opened)
             return
         opened = opened or await client.upstreams.open(plain, connection)
@@ -100,7 +99,7 @@ def _record_failure(client: Client, connection: Connection, error: ConnectError)
     now = time()
     flow = Flow("tcp", client.connection, connection, error=Error(str(error), now), timestamp_start=now)
     flow.timestamp_end = now
-    tap = Tap(flow, client.services.outlet)
+    tap = client.services.outlet.tap(flow)
     tap.reached(Stage.REQUEST_HEAD)
     tap.finish()
 

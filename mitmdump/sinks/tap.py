@@ -6,11 +6,12 @@ sinks are fed from there, and once it says no, nothing more of the flow is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..errors import OutputError
 from ..filter import Filter, Needs, Stage
+from ..model.body import Body
 from ..model.flow import Flow, Part
 from ..model.message import Message
 from .base import Sink
@@ -57,6 +58,10 @@ class Outlet:
                 sink.tick(now)
         except (OSError, OutputError) as error:
             self.fail(error)
+
+    def tap(self, flow: Flow) -> Tap:
+        """The outlet's hold on a flow that begins."""
+        return Tap(flow, self)
 
     def put(self, flow: Flow) -> None:
         """A whole flow, as it comes from a file."""
@@ -175,19 +180,78 @@ class Tap:
         """Let the filter see the bytes that are kept, as if they belonged to the flow."""
         if self._spool is None:
             return
-        if self._flow.request:
-            self._flow.request.body.source = self._spool.body(Part.REQUEST)
-        if self._flow.response:
-            self._flow.response.body.source = self._spool.body(Part.RESPONSE)
+        for body, part in self._spooled_bodies(self._spool):
+            body.source = self._spool.body(part)
         self._flow.messages = self._spool.messages()
 
     def _drop_spool(self) -> None:
         if self._spool is None:
             return
-        if self._flow.request:
-            self._flow.request.body.source = None
-        if self._flow.response:
-            self._flow.response.body.source = None
+        for body, _ in self._spooled_bodies(self._spool):
+            body.source = None
         self._flow.messages = ()
         self._spool.close()
         self._spool = None
+
+    def _spooled_bodies(self, spool: Spool) -> Iterator[tuple[Body, Part]]:
+        """The bodies of which something is kept; one that is empty is known to be, and stays as it is."""
+        for message, part in ((self._flow.request, Part.REQUEST), (self._flow.response, Part.RESPONSE)):
+            if message and spool.size(part):
+                yield message.body, part
+
+
+class Outlets:
+    """Several outlets, each with a filter of its own, side by side.
+
+    Each keeps by itself what it has not decided on yet: where several filters wait for the same flow, its bytes are
+    spooled as many times.
+    """
+
+    def __init__(self, outlets: Sequence[Outlet]) -> None:
+        self._outlets = tuple(outlets)
+
+    def tap(self, flow: Flow) -> Taps:
+        """The hold of all outlets on a flow that begins."""
+        return Taps([outlet.tap(flow) for outlet in self._outlets])
+
+    def tick(self, now: float) -> None:
+        """Pass the time on to the sinks; Unix seconds."""
+        for outlet in self._outlets:
+            outlet.tick(now)
+
+    def put(self, flow: Flow) -> None:
+        """A whole flow, as it comes from a file."""
+        for outlet in self._outlets:
+            outlet.put(flow)
+
+
+class Taps:
+    """The taps of several outlets on one flow; used like a Tap."""
+
+    __slots__ = ("_taps",)
+
+    def __init__(self, taps: Sequence[Tap]) -> None:
+        self._taps = taps
+
+    def reached(self, stage: Stage) -> None:
+        """The flow has come to a stage."""
+        for tap in self._taps:
+            tap.reached(stage)
+
+    def data(self, part: Part, data: bytes) -> None:
+        """A piece of a body has passed."""
+        for tap in self._taps:
+            tap.data(part, data)
+
+    def message(self, message: Message) -> None:
+        """A message has passed."""
+        for tap in self._taps:
+            tap.message(message)
+
+    def finish(self) -> None:
+        """The flow has ended."""
+        for tap in self._taps:
+            tap.finish()
+
+
+AnyTap = Tap | Taps

@@ -64,13 +64,12 @@ def test_any_prefix_of_any_file_gives_a_prefix_of_its_flows(flows: list[Flow], p
     assert told == finished(data)[: len(told)]
 
 
-@pytest.mark.parametrize("bit", [0x01, 0x10, 0x80])
-def test_a_flipped_bit_costs_at_most_the_flow_that_it_is_in(bit: int) -> None:
+def test_a_flipped_bit_costs_at_most_the_flow_that_it_is_in() -> None:
     """S5"""
     data = b"".join(a_small_file())
     for offset in range(len(data)):
         broken = bytearray(data)
-        broken[offset] ^= bit
+        broken[offset] ^= 1 << offset % 8
         found = read(bytes(broken))
         intact = [told for told in values(found) if told in WHOLE]
         assert len(intact) >= len(WHOLE) - 2, offset  # a lost connection is missing in the flows that name it

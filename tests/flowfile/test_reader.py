@@ -101,7 +101,8 @@ def test_a_pipe_gives_what_a_file_gives(tmp_path: Path) -> None:
         feeder.start()
         piped = values(FlowReader(pipe))
         feeder.join()
-    assert piped == values(open_flows(path))
+    with open_flows(path) as flows:
+        assert piped == values(flows)
     assert len(piped) == 4
 
 

@@ -57,8 +57,9 @@ def connected(*, buffers: int = 0) -> tuple[socket.socket, socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         one = socket.socket()
         if buffers:
-            for sock, option in ((listening, socket.SO_SNDBUF), (one, socket.SO_RCVBUF)):
-                sock.setsockopt(socket.SOL_SOCKET, option, buffers)
+            for sock in (listening, one):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)
         one.connect(listening.getsockname())
         other, _ = listening.accept()
     one.setblocking(False)
@@ -88,14 +89,14 @@ class Peer:
 
     async def reads(self, size: int) -> bytes:
         """So many bytes, fewer at the end of the connection or if no more come."""
-        got = b""
+        got = bytearray()
         try:
             async with asyncio.timeout(SECONDS):
                 while len(got) < size and (data := await self._receive(size - len(got))):
                     got += data
         except TimeoutError:
             got += b" ...and then nothing"
-        return got
+        return bytes(got)
 
     async def reads_head(self) -> bytes:
         """Everything up to an empty line."""

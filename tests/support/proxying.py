@@ -64,16 +64,16 @@ class Recorded:
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
-        self.bodies = {Part.REQUEST: b"", Part.RESPONSE: b""}
+        self.bodies = {Part.REQUEST: bytearray(), Part.RESPONSE: bytearray()}
         self.messages: list[tuple[bool, bytes]] = []
 
     @property
     def request_body(self) -> bytes:
-        return self.bodies[Part.REQUEST]
+        return bytes(self.bodies[Part.REQUEST])
 
     @property
     def response_body(self) -> bytes:
-        return self.bodies[Part.RESPONSE]
+        return bytes(self.bodies[Part.RESPONSE])
 
     @property
     def error(self) -> str:

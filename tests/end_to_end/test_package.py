@@ -1,0 +1,52 @@
+"""What is handed out: a source distribution with all that the tests need, and a wheel that brings the manual along."""
+
+from __future__ import annotations
+
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from support.tools import run
+
+TOP = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with both; the wheel is built from the source distribution."""
+    directory = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--outdir", directory, TOP, seconds=300)
+    return directory
+
+
+def test_the_source_distribution_holds_all_that_the_project_tracks(built):
+    tracked = {name for name in run("git", "ls-files", cwd=TOP).stdout.decode().split("\n") if name}
+
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+
+    assert tracked - held == {".gitignore"}
+    assert not [name for name in held if "__pycache__" in name]
+
+
+def test_the_wheel_holds_the_package_the_manual_and_the_licence(built):
+    sources = [*(TOP / "mitmdump").rglob("*.py"), TOP / "mitmdump" / "py.typed"]
+
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as archive:
+        held = {name.partition("/")[2] for name in archive.namelist() if ".data/" in name or ".dist-info/" in name}
+        package = {name for name in archive.namelist() if name.startswith("mitmdump/")}
+
+    assert {f"data/share/man/man{page.suffix[1:]}/{page.name}" for page in (TOP / "man").iterdir()} <= held
+    assert "licenses/LICENSE" in held
+    assert package == {str(path.relative_to(TOP)) for path in sources}
+
+
+def test_the_wheel_needs_nothing_of_the_source_tree(built, tmp_path):
+    run(sys.executable, "-m", "venv", tmp_path / "venv", seconds=120)
+    program = tmp_path / "venv" / "bin" / "mitmdump"
+    run(program.parent / "pip", "install", "-q", *built.glob("*.whl"), seconds=300)
+
+    assert run(program, "--version", cwd=tmp_path).stdout.startswith(b"mitmdump ")
+    assert (tmp_path / "venv" / "share" / "man" / "man7" / "mitmdump-filters.7").exists()
