@@ -13,7 +13,8 @@ The rooms of the house; an import may only go to a lower floor (tests/test_floor
 | 2 | `net/` | streams, the listener, upstream connections |
 | 2 | `sinks/` | where flows go: the flow file, stdout |
 | 3 | `proxy/` | one client connection, one exchange, one raw relay |
-| 4 | `app`, `cli` | wiring; the command line |
+| 4 | `app`, `job`, `live` | wiring; one run and its outputs; the proxy as a process |
+| 4 | `cli`, `log` | the command line; what is said on stderr |
 """
 
 __version__ = "0.1.0"

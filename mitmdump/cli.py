@@ -29,7 +29,7 @@ SUMMARY += "that match the filter are printed and written."
 
 @dataclass(frozen=True)
 class Option:
-    """One option. `metavar` names its argument ("" for a switch), `parse` turns that into the value of `field`.
+    """One option. `metavar` names its arguments ("" for a switch), `parse` turns them into the value of `field`.
 
     A switch sets its field to `value`.
     """
@@ -38,7 +38,7 @@ class Option:
     field: str
     help: str
     metavar: str = ""
-    parse: Callable[[str], Any] = str
+    parse: Callable[[Any], Any] = str
     value: Any = True
     multiple: bool = False
 
@@ -81,6 +81,15 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "start. An existing file is replaced; '-' is stdout.",
             "FILE",
         ),
+        Option(
+            "--save",
+            "save",
+            "Write the flows that match FILTER (one argument) to FILE, whatever the other filter says. May be "
+            "repeated, each with a file of its own.",
+            "FILE FILTER",
+            tuple,
+            multiple=True,
+        ),
         Option("--fsync", "fsync", "After each flow, wait until the disk has it, in case the machine itself dies."),
     ),
     "Read": (
@@ -111,6 +120,10 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "WHEN",
             _one_of("auto", "always", "never"),
         ),
+    ),
+    "Filter": (
+        Option("--case-sensitive", "case_sensitive", "Regular expressions distinguish capital and small letters."),
+        Option("--explain-filter", "", "Print how the filter is read and what each operator looks at, and exit."),
     ),
     "Proxy": (
         Option("-p, --listen-port", "listen_port", "The port to listen on; 0 picks a free one.", "PORT", _port),
@@ -194,7 +207,6 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         ),
     ),
     "Other": (
-        Option("--explain-filter", "", "Print how the filter is read and what each operator looks at, and exit."),
         Option("--debug", "debug", "On an error of mitmdump itself, show the traceback."),
         Option("--version", "", "Print the version, and exit."),
         Option("-h, --help", "", "Print this help, and exit."),
@@ -204,7 +216,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
 
 def default_of(option: Option) -> str:
     """An option's default as a user would write it, "" where there is none to speak of."""
-    if not option.metavar or option.field in ("write", "read", "listen_hosts", "ready_file", "upstream_ca"):
+    if not option.metavar or option.field in ("write", "save", "read", "listen_hosts", "ready_file", "upstream_ca"):
         return ""
     default: Any = next(f.default for f in fields(Settings) if f.name == option.field)
     if option.field == "confdir":
@@ -227,6 +239,11 @@ def _help() -> str:
             indent = " " * 28
             wrapped = fill(text, 100, initial_indent=indent, subsequent_indent=indent)
             lines += [head.ljust(28) + wrapped[28:]] if len(head) < 28 else [head, wrapped]
+    from .filter.operators import TABLE
+
+    lines += ["", "Operators of FILTER, to be joined with & | ! ( ):"]
+    for operator in (operator for group in TABLE.values() for operator in group):
+        lines += [f"  {operator.usage:24}  {operator.looks_at}"]
     lines += ["", "The filter language is described in mitmdump-filters(7), the flow file in mitmdump-flows(5)."]
     return "\n".join(lines)
 
@@ -234,7 +251,8 @@ def _help() -> str:
 def _click_option(option: Option) -> click.Option:
     declarations = [*option.flags.split(", "), option.field or option.flags.split("--")[1].replace("-", "_")]
     if option.metavar:
-        return click.Option(declarations, metavar=option.metavar, multiple=option.multiple)
+        words = len(option.metavar.split())
+        return click.Option(declarations, metavar=option.metavar, multiple=option.multiple, nargs=words)
     return click.Option(declarations, is_flag=True)
 
 
@@ -279,7 +297,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if values["explain_filter"]:
             from .filter import parse  # not needed otherwise
 
-            return _say(parse(settings.filter or "", now=time()).explain())
+            filter_ = parse(settings.filter or "", case_sensitive=settings.case_sensitive, now=time())
+            return _say(filter_.explain())
     except click.UsageError as error:
         return _refuse(f"{error.format_message().rstrip('.')}. See mitmdump --help.")
     except MitmdumpError as error:

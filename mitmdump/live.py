@@ -19,9 +19,8 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-from .app import Job
 from .errors import OutputError, SettingsError
-from .filter import Filter
+from .job import Filters, Job
 from .log import Log
 from .model.url import join_host_port
 from .net.listener import Listener, bind
@@ -37,14 +36,14 @@ RESERVED_FILES = 24
 FILES_PER_CLIENT = 2
 
 
-def run_proxy(settings: Settings, log: Log, filter_: Filter | None) -> int:
+def run_proxy(settings: Settings, log: Log, filters: Filters) -> int:
     """Serve clients until a signal, or until an output fails; returns the exit status.
 
     Raises MitmdumpError if the proxy cannot start.
     """
     contexts = _contexts(settings, log)
     sockets = _bind(settings.listen_hosts, settings.listen_port)
-    job = Job(settings, log, filter_)
+    job = Job(settings, log, filters)
     services = Services(settings, job.outlet, contexts, log.warn, log.debug)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_Proxy(job, services, sockets).run())
@@ -164,7 +163,7 @@ class _Proxy:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._end)
-        loop.add_signal_handler(signal.SIGHUP, self._reopen)
+        loop.add_signal_handler(signal.SIGHUP, self._job.reopen)
         for number in (signal.SIGUSR1, getattr(signal, "SIGINFO", signal.SIGUSR1)):  # the latter on BSD and macOS
             loop.add_signal_handler(number, lambda: self._job.log.error(self._job.summary()))
 
@@ -177,19 +176,13 @@ class _Proxy:
         self._stop.set()
         self._hurry.set()
 
-    def _reopen(self) -> None:
-        if self._job.recorder is None:
-            return
-        try:
-            self._job.recorder.reopen()
-        except OutputError as error:
-            self._job.outlet.fail(error)
-
     def _announce(self) -> None:
         """Say that we are ready, to people and to programs."""
         settings, log = self._job.settings, self._job.log
         addresses = [join_host_port(*address) for address in self._listener.addresses]
-        recording = f", recording to {settings.write}" if settings.write else ""
+        files = [settings.write] if settings.write else []
+        files += [file for file, _ in settings.save]
+        recording = f", recording to {' and '.join(files)}" if files else ""
         log.info(f"listening on {' and '.join(addresses)}{recording}")
         if settings.ssl_insecure:
             log.error("server certificates are not verified (-k)")

@@ -37,7 +37,7 @@ def parse_duration(text: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the command line says. Durations are seconds, sizes bytes.
+    """What the command line says. Durations are seconds, sizes bytes; filters are still text.
 
     The time-outs, and why they are what they are: `timeout_connect` is below the two minutes after which Linux gives up
     by itself, so that a client learns why. `timeout_head` ends who sends a request head or a TLS handshake drop by drop
@@ -47,9 +47,11 @@ class Settings:
     """
 
     write: str | None = None
+    save: tuple[tuple[str, str], ...] = ()
     read: tuple[str, ...] = ()
     server: bool = True
     filter: str | None = None
+    case_sensitive: bool = False
     flow_detail: int = 1
     quiet: bool = False
     verbose: bool = False

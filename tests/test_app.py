@@ -125,7 +125,7 @@ def test_a_file_that_is_read_is_not_overwritten(run, capture, monkeypatch, how):
 
     assert (status, err) == (
         2,
-        f"mitmdump: cannot write {how}: it is also read (-r). Choose another file with -w\n",
+        f"mitmdump: cannot write {how}: it is also read (-r). Choose another file with -w or --save\n",
     )
     assert capture.read_bytes() == before
 

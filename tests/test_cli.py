@@ -18,6 +18,7 @@ ARGUMENTS = {
     "0..4": "3",
     "DIR": "conf",
     "FILE": "some.file",
+    "FILE FILTER": "some.file ~q",
     "HOST": "192.0.2.1",
     "KIND": "rsa",
     "N": "17",
@@ -44,7 +45,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
 def test_an_option_sets_its_field_and_no_other(flag, settings):
     option = by_flag(flag)
 
-    main([flag, ARGUMENTS[option.metavar]] if option.metavar else [flag])
+    main([flag, *ARGUMENTS[option.metavar].split()] if option.metavar else [flag])
 
     names = {field.name for field in fields(Settings)}
     assert {name for name in names if getattr(settings[0], name) != getattr(Settings(), name)} == {option.field}
@@ -155,7 +156,7 @@ def test_there_must_be_a_filter_to_explain(settings, capfd):
 
 
 def test_version_help_and_mistakes_load_nothing_heavy():
-    heavy = {"asyncio", "OpenSSL", "cryptography", "h2", "msgpack", "mitmdump.app", "mitmdump.filter"}
+    heavy = {"asyncio", "OpenSSL", "cryptography", "h2", "msgpack", "mitmdump.app"}
     script = (
         "import sys; from mitmdump.cli import main; main(['--version']); main(['--help']); main(['--nonsense']);"
         f"print(sorted({heavy} & sys.modules.keys()))"

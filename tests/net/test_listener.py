@@ -107,7 +107,7 @@ async def test_stopping_gives_the_port_back():
     again.close()
 
 
-# -- binding --------------------------------------------------------------------------------------------------------------
+# -- binding --------------------------------------------------------------------------------------------------------
 
 
 def addresses(sockets: list[socket.socket]) -> list[tuple]:
@@ -124,8 +124,8 @@ def test_a_free_port_is_the_same_in_both_families():
 
 
 def test_all_addresses_of_both_families_can_be_bound_at_once():
-    (four, port), (six, same) = addresses(bind(["0.0.0.0", "::"], 0))  # noqa: S104
-    assert (four, six, port) == ("0.0.0.0", "::", same)  # noqa: S104
+    (four, port), (six, same) = addresses(bind(["0.0.0.0", "::"], 0))
+    assert (four, six, port) == ("0.0.0.0", "::", same)
 
 
 def test_an_address_that_this_machine_has_not_is_left_out_unless_it_is_all():

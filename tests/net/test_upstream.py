@@ -53,7 +53,9 @@ async def test_a_refused_connection_says_so(host):
 
 
 @in_each_loop
-@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", ".", "x" * 64 + ".test", "-", "a_b.invalid", "1.2.3.4.5"])
+@pytest.mark.parametrize(
+    "host", ["no-such-host.invalid", "a..b", ".", "x" * 64 + ".test", "-", "a_b.invalid", "1.2.3.4.5"]
+)
 async def test_a_name_that_leads_nowhere_says_so(host):
     error = await failure(host, 80)
     assert (str(error), error.status) == (f"cannot connect to {host}:80: no such host", 502)
@@ -121,7 +123,7 @@ async def test_a_dual_stack_wildcard_listener_is_found_by_its_ipv4_address():
 async def test_another_server_of_this_machine_is_no_loop():
     with server() as listening, server("127.0.0.2") as other:
         port, own_port = listening.getsockname()[1], other.getsockname()[1]
-        own = [("127.0.0.1", own_port), ("127.0.0.2", port), ("::", own_port), ("0.0.0.0", own_port)]  # noqa: S104
+        own = [("127.0.0.1", own_port), ("127.0.0.2", port), ("::", own_port), ("0.0.0.0", own_port)]
         stream = await try_to("127.0.0.1", port, own=own)
         stream.close()
 

@@ -22,7 +22,7 @@ def answer(body: bytes, *fields: bytes) -> bytes:
     return b"\r\n".join([b"HTTP/1.1 200 OK", *fields, b"Content-Length: %d" % len(body), b"", body])
 
 
-# -- reuse ----------------------------------------------------------------------------------------------------------------
+# -- reuse ----------------------------------------------------------------------------------------------------------
 
 
 @in_loop
@@ -238,7 +238,7 @@ async def test_idle_server_connections_are_few():
             await asyncio.sleep(0.001)
 
 
-# -- the client's connection ----------------------------------------------------------------------------------------------
+# -- the client's connection ----------------------------------------------------------------------------------------
 
 
 @in_loop
@@ -329,9 +329,19 @@ async def test_clients_from_the_internet_are_refused_and_that_is_said_once(monke
 @pytest.mark.parametrize(
     ("address", "public"),
     [
-        ("8.8.8.8", True), ("2001:4860:4860::8888", True), ("1.1.1.1", True),
-        ("127.0.0.1", False), ("10.1.2.3", False), ("172.16.0.1", False), ("192.168.1.1", False), ("169.254.1.1", False),
-        ("100.64.0.1", False), ("::1", False), ("fe80::1%eth0", False), ("fd00::1", False), ("fe80::1", False),
+        ("8.8.8.8", True),
+        ("2001:4860:4860::8888", True),
+        ("1.1.1.1", True),
+        ("127.0.0.1", False),
+        ("10.1.2.3", False),
+        ("172.16.0.1", False),
+        ("192.168.1.1", False),
+        ("169.254.1.1", False),
+        ("100.64.0.1", False),
+        ("::1", False),
+        ("fe80::1%eth0", False),
+        ("fd00::1", False),
+        ("fe80::1", False),
     ],
 )
 def test_who_is_from_the_internet(address, public):

@@ -32,7 +32,7 @@ async def answered_page(client: Peer) -> tuple[int, str]:
     return int(head[9:12]), body
 
 
-# -- what goes on, and what is recorded -----------------------------------------------------------------------------------
+# -- what goes on, and what is recorded -----------------------------------------------------------------------------
 
 
 @in_loop
@@ -40,7 +40,14 @@ async def test_a_request_goes_on_in_origin_form_and_is_recorded_as_it_came():
     """H22"""
     async with proxying() as proxy:
         client, server = await proxy.client(), await proxy.server()
-        fields = (b"b: 2", b"A: 1 \xe9", b"b: 3", b"Proxy-Connection: keep-alive", b"Connection: x-one, close", b"X-One: 1")
+        fields = (
+            b"b: 2",
+            b"A: 1 \xe9",
+            b"b: 3",
+            b"Proxy-Connection: keep-alive",
+            b"Connection: x-one, close",
+            b"X-One: 1",
+        )
         await client.sends(ask(server.name, *fields, path=b"/a%20\xff?q=1"))
         peer = await server.accepts()
         await peer.receives(request(server.name, b"b: 2", b"A: 1 \xe9", b"b: 3", path=b"/a%20\xff?q=1"))
@@ -51,7 +58,12 @@ async def test_a_request_goes_on_in_origin_form_and_is_recorded_as_it_came():
         recorded = await proxy.flow()
         flow, got = recorded.flow, recorded.flow.request
         assert (got.method, got.http_version, got.path) == ("GET", "HTTP/1.1", "/a%20\udcff?q=1")
-        assert (got.scheme, got.host, got.port, got.authority) == ("http", server.host, server.port, server.name.decode())
+        assert (got.scheme, got.host, got.port, got.authority) == (
+            "http",
+            server.host,
+            server.port,
+            server.name.decode(),
+        )
         assert b"\r\n".join(map(b": ".join, got.headers.fields)) == b"\r\n".join([b"Host: " + server.name, *fields])
         assert (flow.response.status_code, flow.response.reason) == (299, "So  what \udce9")
         assert [name for name, _ in flow.response.headers.fields] == [b"set-cookie", b"Set-Cookie", b"Content-Length"]
@@ -178,7 +190,7 @@ async def test_a_response_without_a_body_ends_with_its_head(method, head, passed
         await proxy.flow()
 
 
-# -- versions -------------------------------------------------------------------------------------------------------------
+# -- versions -------------------------------------------------------------------------------------------------------
 
 
 @in_loop
@@ -305,7 +317,7 @@ async def test_a_response_that_breaks_a_rule_becomes_502_and_an_error_that_names
         await proxy.ends()
 
 
-# -- requests that are refused --------------------------------------------------------------------------------------------
+# -- requests that are refused --------------------------------------------------------------------------------------
 
 
 @in_loop
@@ -352,7 +364,7 @@ async def test_a_request_that_breaks_a_rule_is_answered_and_recorded_as_an_error
         client = await proxy.client()
         await client.sends(data)
         client.ends()
-        got, body = await answered_page(client)
+        got, _body = await answered_page(client)
         client.closes()
         recorded = await proxy.flow()
         assert (got, rule in recorded.error) == (status, True), recorded.error
@@ -431,7 +443,7 @@ async def test_a_name_that_no_resolver_takes_is_a_page_and_an_error():
         assert (status, (await proxy.flow()).error) == (502, "cannot connect to a..test:80: no such host")
 
 
-# -- interim responses, early responses, uploads --------------------------------------------------------------------------
+# -- interim responses, early responses, uploads --------------------------------------------------------------------
 
 UPLOAD = b"POST http://NAME/ HTTP/1.1\r\nHost: NAME\r\nContent-Length: 5\r\n"
 
@@ -522,7 +534,9 @@ async def test_an_early_response_reaches_a_client_that_is_still_sending(end, mon
 @in_loop
 async def test_both_bodies_may_flow_at_once():
     async with proxying() as proxy:
-        client, peer, _ = await exchange_begins(proxy, GET[:-2].replace(b"GET", b"POST") + b"Transfer-Encoding: chunked\r\n\r\n")
+        client, peer, _ = await exchange_begins(
+            proxy, GET[:-2].replace(b"GET", b"POST") + b"Transfer-Encoding: chunked\r\n\r\n"
+        )
         await peer.reads_head()
         await peer.sends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         await client.reads_head()
@@ -602,7 +616,7 @@ async def test_an_upload_that_the_server_does_not_read_stops_the_client():
         assert len((await proxy.flow()).request_body) == size
 
 
-# -- clients that go away -------------------------------------------------------------------------------------------------
+# -- clients that go away -------------------------------------------------------------------------------------------
 
 
 @in_loop
@@ -669,7 +683,11 @@ async def test_a_client_that_sends_its_head_drop_by_drop_is_given_up():
     async with proxying(timeout_head=5) as proxy:
         client = await proxy.client()
         await client.sends(b"GET ")
-        while not proxy.services.streams._open or proxy.services.idle or not next(iter(proxy.services.streams._open))._reader:
+        while (
+            not proxy.services.streams._open
+            or proxy.services.idle
+            or not next(iter(proxy.services.streams._open))._reader
+        ):
             await asyncio.sleep(0.001)
         next(iter(proxy.services.streams._open)).grow_older(6)
         await client.sees_reset()

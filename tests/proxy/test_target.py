@@ -9,7 +9,9 @@ from mitmdump.wire.events import RequestHead
 HOST = (b"Host", b"a.test")
 
 
-def head(target: bytes, *fields: tuple[bytes, bytes], method: bytes = b"GET", version: bytes = b"HTTP/1.1") -> RequestHead:
+def head(
+    target: bytes, *fields: tuple[bytes, bytes], method: bytes = b"GET", version: bytes = b"HTTP/1.1"
+) -> RequestHead:
     return RequestHead(method, target, list(fields or (HOST,)), version)
 
 
@@ -55,25 +57,52 @@ def test_inside_a_tunnel_all_goes_to_its_server(target, method, path, authority)
     assert server_target(head(target, method=method), INSIDE) == Target(INSIDE, path, authority)
 
 
-@pytest.mark.parametrize("target", [b"*", b"http://a.test/", b"a.test:443", b"x", b"?x", b"https://", b"https://u@a.test/"])
+@pytest.mark.parametrize(
+    "target", [b"*", b"http://a.test/", b"a.test:443", b"x", b"?x", b"https://", b"https://u@a.test/"]
+)
 def test_inside_a_tunnel_nothing_else_is_a_target(target):
     with pytest.raises(RemoteError):
         server_target(head(target), INSIDE)
 
 
 @pytest.mark.parametrize(
-    ("target", "host", "port"), [(b"a.test:443", "a.test", 443), (b"[::1]:1", "::1", 1), (b"127.0.0.1:65535", "127.0.0.1", 65535)]
+    ("target", "host", "port"),
+    [(b"a.test:443", "a.test", 443), (b"[::1]:1", "::1", 1), (b"127.0.0.1:65535", "127.0.0.1", 65535)],
 )
 def test_connect_names_a_host_and_a_port(target, host, port):
     """H21"""
     assert connect_target(head(target, method=b"CONNECT")) == Origin("https", host, port)
 
 
-@pytest.mark.parametrize("target", [
-    b"a.test", b"a.test:", b":443", b"[]:443", b"[::1]", b"::1:443", b"[::1%25lo]:443", b"a.test:0", b"a.test:65536",
-    b"a.test:-1", b"a.test:+1", b"a.test:4_4", b"a.test:443/", b"a.test:443#", b"u@a.test:443", b"u:p@a.test:443", b"/", b"*",
-    b"a b:1", b"a\\b:1", "a.test:\u0664".encode(), b"[1.2.3.4]:80", b"a.test:443,b.test:443", b"a%00:443",
-])
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"a.test",
+        b"a.test:",
+        b":443",
+        b"[]:443",
+        b"[::1]",
+        b"::1:443",
+        b"[::1%25lo]:443",
+        b"a.test:0",
+        b"a.test:65536",
+        b"a.test:-1",
+        b"a.test:+1",
+        b"a.test:4_4",
+        b"a.test:443/",
+        b"a.test:443#",
+        b"u@a.test:443",
+        b"u:p@a.test:443",
+        b"/",
+        b"*",
+        b"a b:1",
+        b"a\\b:1",
+        "a.test:\u0664".encode(),
+        b"[1.2.3.4]:80",
+        b"a.test:443,b.test:443",
+        b"a%00:443",
+    ],
+)
 def test_connect_takes_nothing_else(target):
     """H21"""
     with pytest.raises(RemoteError) as caught:
@@ -81,8 +110,21 @@ def test_connect_takes_nothing_else(target):
     assert caught.value.status == 400
 
 
-@pytest.mark.parametrize("hosts", [[b"a.test", b"a.test"], [b"a.test", b"b.test"], [b""], [b"a.test/"], [b"http://a.test"],
-                                   [b"a.test,b.test:80:80"], [b"a.test:x"], [b"u@a.test"], [b"a\xff"], [b"a b"]])
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        [b"a.test", b"a.test"],
+        [b"a.test", b"b.test"],
+        [b""],
+        [b"a.test/"],
+        [b"http://a.test"],
+        [b"a.test,b.test:80:80"],
+        [b"a.test:x"],
+        [b"u@a.test"],
+        [b"a\xff"],
+        [b"a b"],
+    ],
+)
 @pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/1.1"])
 def test_a_host_is_one_host(hosts, version):
     """H12"""

@@ -1,6 +1,7 @@
 """CONNECT: TLS is intercepted, everything else relayed as it is."""
 
 import asyncio
+import contextlib
 
 import pytest
 from cryptography.x509 import SubjectAlternativeName
@@ -62,7 +63,7 @@ async def page(client: Peer) -> tuple[bytes, str]:
     return head[:12], body.decode()
 
 
-# -- intercepted TLS ------------------------------------------------------------------------------------------------------
+# -- intercepted TLS ------------------------------------------------------------------------------------------------
 
 
 @in_loop
@@ -221,7 +222,7 @@ async def test_a_server_that_does_not_speak_tls_is_a_page_inside_tls(words):
         await peer.sends(words)
         peer.ends()
         await starting
-        status, body = await page(client)
+        status, _body = await page(client)
         client.closes()
         assert status == b"HTTP/1.1 502"
         assert "no TLS connection to 127.0.0.1" in (await proxy.flow()).error
@@ -370,7 +371,7 @@ async def test_a_target_of_https_is_asked_over_tls():
         assert (await proxy.flow()).flow.server_conn.verification == "ok"
 
 
-# -- relayed bytes --------------------------------------------------------------------------------------------------------
+# -- relayed bytes --------------------------------------------------------------------------------------------------
 
 
 @in_loop
@@ -466,10 +467,8 @@ async def test_a_relay_that_breaks_is_an_error_that_names_the_side(breaks):
         peer = await server.accepts()
         await peer.receives(b"hello")
         (client if breaks == "client" else peer).resets()
-        try:
+        with contextlib.suppress(ConnectionResetError):
             assert await (peer if breaks == "client" else client).reads_all() == b""
-        except ConnectionResetError:
-            pass
         assert f"the {breaks} broke the connection" in (await proxy.flow()).error
         await proxy.ends()
 
@@ -520,7 +519,7 @@ async def test_a_client_that_leaves_its_tunnel_without_a_word_leaves_nothing_beh
         assert not proxy.warnings
 
 
-# -- protocols that follow HTTP -------------------------------------------------------------------------------------------
+# -- protocols that follow HTTP -------------------------------------------------------------------------------------
 
 UPGRADE = b"GET http://NAME/chat HTTP/1.1\r\nHost: NAME\r\nUpgrade: websocket\r\nConnection: Upgrade, x\r\nX: 1\r\n\r\n"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
@@ -532,7 +531,10 @@ async def test_after_101_all_bytes_are_opaque_and_a_flow_of_their_own():
     async with proxying() as proxy:
         client, peer, server = await exchange_begins(proxy, UPGRADE + b"early client")
         head = await peer.reads_head()
-        assert head == b"GET /chat HTTP/1.1\r\nHost: " + server.name + b"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        assert (
+            head
+            == b"GET /chat HTTP/1.1\r\nHost: " + server.name + b"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        )
         await peer.sends(SWITCHING + b"early server")
         await client.receives(SWITCHING + b"early server")
         await peer.receives(b"early client")

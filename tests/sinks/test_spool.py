@@ -50,7 +50,10 @@ def test_what_goes_in_comes_out_in_its_order(first, second, in_memory):
 def test_both_bodies_may_be_read_at_once():
     spool = Spool()
     fill(spool, [(Part.REQUEST, b"a"), (Part.RESPONSE, b"1"), (Part.REQUEST, b"b"), (Part.RESPONSE, b"2")])
-    assert list(zip(spool.pieces(Part.REQUEST), spool.pieces(Part.RESPONSE), strict=True)) == [(b"a", b"1"), (b"b", b"2")]
+    assert list(zip(spool.pieces(Part.REQUEST), spool.pieces(Part.RESPONSE), strict=True)) == [
+        (b"a", b"1"),
+        (b"b", b"2"),
+    ]
 
 
 def test_small_pieces_take_one_extent_and_come_out_large():

@@ -84,7 +84,18 @@ ALL = ["begin", (Part.REQUEST, b"question"), (Part.RESPONSE, b"answer"), "finish
 
 @pytest.mark.parametrize(
     "text",
-    [None, "~all", "~m POST", "~c 200", "~bq question", "~bs answer", "~b answer", "!~e", "~bq question & ~bs answer", "~dur >0s | ~all"],
+    [
+        None,
+        "~all",
+        "~m POST",
+        "~c 200",
+        "~bq question",
+        "~bs answer",
+        "~b answer",
+        "!~e",
+        "~bq question & ~bs answer",
+        "~dur >0s | ~all",
+    ],
 )
 def test_a_flow_that_is_wanted_comes_whole_and_in_order_whenever_that_is_known(text):
     sink, flow = Listing(), live()
@@ -172,7 +183,7 @@ def test_a_whole_flow_is_put_as_if_it_had_been_live():
     assert stored.request.raw_content == b"question"
 
 
-# -- counts ---------------------------------------------------------------------------------------------------------------
+# -- counts ---------------------------------------------------------------------------------------------------------
 
 
 def test_flows_are_counted_when_they_end():
@@ -189,14 +200,16 @@ def test_flows_are_counted_when_they_end():
 def test_outlets_decide_each_for_itself():
     wanted, unwanted, late = Listing(), Listing(), Listing()
     flow = live()
-    side_by_side = [outlet(text, sink) for text, sink in (("~m POST", wanted), ("~m GET", unwanted), ("~bs answer", late))]
+    side_by_side = [
+        outlet(text, sink) for text, sink in (("~m POST", wanted), ("~m GET", unwanted), ("~bs answer", late))
+    ]
     tap = Outlets(side_by_side).tap(flow)
     run(tap, flow)
     assert (wanted.calls, unwanted.calls, late.calls) == (ALL, [], ALL)
     assert [each.tally.matched for each in side_by_side] == [1, 0, 1]
 
 
-# -- failures -------------------------------------------------------------------------------------------------------------
+# -- failures -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("error", [OutputError("full"), OSError(errno.ENOSPC, "No space left"), BrokenPipeError()])

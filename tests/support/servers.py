@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import ssl
 import struct
@@ -33,6 +34,19 @@ class Peer:
         data = b"".join(pieces)
         self._buffer = data[size:]
         return data[:size]
+
+    def digest(self, size: int) -> bytes:
+        """The SHA-256 of so many bytes, which are not kept; EOFError if they do not come."""
+        digest, room = hashlib.sha256(), memoryview(bytearray(256 * 1024))
+        digest.update(self._buffer[:size])
+        missing, self._buffer = size - len(self._buffer[:size]), self._buffer[size:]
+        while missing:
+            count = self.socket.recv_into(room, min(missing, len(room)))
+            if not count:
+                raise EOFError(f"the connection ended {missing} bytes too early")
+            digest.update(room[:count])
+            missing -= count
+        return digest.digest()
 
     def read_line(self) -> bytes:
         """A line with its end."""
