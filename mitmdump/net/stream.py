@@ -16,6 +16,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol, cast
 
 from ..errors import PeerError, StreamError, TlsError
@@ -192,7 +193,8 @@ class Stream(asyncio.Protocol):
             self._session.close()
             self._write_session()
         if self.transport.can_write_eof():
-            self.transport.write_eof()
+            with suppress(OSError):  # the connection is broken, which asyncio's own loop is about to tell
+                self.transport.write_eof()
 
     def close(self, *, clean: bool = True) -> None:
         """End both sides, after what was written has left; not `clean`: without ending TLS, so as to look cut off."""
@@ -213,7 +215,8 @@ class Stream(asyncio.Protocol):
         self._fail(error)
         # A reset, because a FIN would look like the proper end of a body that is delimited by the connection's close.
         if sock := self.transport.get_extra_info("socket"):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            with suppress(OSError):  # some systems refuse it once the peer has reset the connection
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
 
     async def linger(self, seconds: float) -> None:

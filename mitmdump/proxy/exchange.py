@@ -182,6 +182,8 @@ class Exchange:
                 self._pass_request(upstream, events)
             await upstream.flush()
         except PeerError as error:
+            if self._response_done:  # so nobody waits there who would record it
+                self._record_end(str(error))
             if not upstream.stream.broken:
                 upstream.stream.abort(error)
 

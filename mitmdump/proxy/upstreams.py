@@ -106,7 +106,7 @@ class Upstreams:
             await stream.start_tls(session)
         except (TlsError, StreamError) as error:
             stream.close()
-            raise ConnectError(f"no TLS connection to {origin.host}:{origin.port}: {error}") from None
+            raise ConnectError(f"no TLS connection to {origin.host}:{origin.port}: {error}", error.status) from None
         finally:
             session.describe(connection)
         connection.timestamp_tls_setup = time()

@@ -41,6 +41,7 @@ _DNS_NAME = re.compile(r"(?=.{1,253}\Z)(?:\*\.)?(?:[a-z0-9_-]{1,63}\.)*(?!\d+\Z)
 _MALFORMED = (
     ValueError,
     TypeError,
+    KeyError,  # before its version 50: a string of a type that does not exist
     UnsupportedAlgorithm,
     x509.InvalidVersion,
     x509.DuplicateExtension,

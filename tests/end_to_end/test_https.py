@@ -69,6 +69,16 @@ def test_the_clients_server_name_decides_and_a_mismatch_with_connect_and_host_is
     assert (flow.request.headers["host"], flow.request.host) == ("b.test", "127.0.0.1")
 
 
+def test_a_server_at_an_ipv6_address_is_verified_and_shown_by_it(start: Start, serve: Serve, tls: SSLContext) -> None:
+    server = serve(answering(HELLO), tls, host="::1")
+    with start() as proxy:
+        url = f"https://[::1]:{server.port}/"
+        assert curl(proxy, "--globoff", url).stdout == b"hello"
+    flow = proxy.flow()
+    assert flow.request and flow.request.url == url
+    assert flow.server_conn and flow.server_conn.verification == "ok"
+
+
 def test_without_looking_at_the_server_the_leaf_has_the_asked_name_and_nobody_is_connected(
     start: Start, serve: Serve, tls: SSLContext
 ) -> None:
@@ -347,10 +357,8 @@ class _Handshake:
 
     def step(self) -> bytes:
         """What to send next."""
-        try:
+        with suppress(ssl.SSLWantReadError):
             self.tls.do_handshake()
-        except ssl.SSLWantReadError:
-            pass
         return self.outgoing.read()
 
 

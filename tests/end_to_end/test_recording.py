@@ -131,15 +131,14 @@ def test_after_kill_9_every_finished_flow_is_there_and_the_running_one_as_far_as
 
     server = serve(script, tls)
     authority = f"localhost:{server.port}"
-    with start() as proxy:
-        with open_tls(proxy, authority) as small, open_tls(proxy, authority) as large:
-            large.sendall(get(authority, "/large"))
-            client = Peer(large)
-            client.read_head()
-            assert client.read(size) == BLOCK * 20
-            for number in range(50):
-                assert ask(small, get(authority, f"/{number}"))[1] == b"/%d" % number
-            proxy.kill()  # at once after the client has seen the last response
+    with start() as proxy, open_tls(proxy, authority) as small, open_tls(proxy, authority) as large:
+        large.sendall(get(authority, "/large"))
+        client = Peer(large)
+        client.read_head()
+        assert client.read(size) == BLOCK * 20
+        for number in range(50):
+            assert ask(small, get(authority, f"/{number}"))[1] == b"/%d" % number
+        proxy.kill()  # at once after the client has seen the last response
     *finished, cut = proxy.flows(complete=False)
     assert [flow.request.path for flow in finished if flow.request] == [f"/{number}" for number in range(50)]
     assert all(flow.response and flow.response.body.complete for flow in finished)
@@ -228,6 +227,20 @@ def _refuses(proxy: Proxy) -> bool:
     except OSError:
         return True
     return False
+
+
+def test_clients_that_merely_stay_connected_do_not_delay_the_end(start: Start, serve: Serve, tls: SSLContext) -> None:
+    """R7"""
+    plain, secure = serve(answering(HELLO)), serve(answering(HELLO), tls)
+    with start("--timeout-stop", "60") as proxy, closing(connect(proxy)) as silent, closing(connect(proxy)) as idle:
+        ask(idle, get(f"127.0.0.1:{plain.port}", plain.url()))
+        authority = f"localhost:{secure.port}"
+        with open_tls(proxy, authority) as tunnelled:
+            ask(tunnelled, get(authority))
+            proxy.stop(seconds=10)
+            for sock in (silent, idle, tunnelled):
+                assert sock.recv(1) == b""
+    assert len(proxy.flows()) == 2
 
 
 def test_a_second_signal_ends_at_once(start: Start, serve: Serve) -> None:
@@ -326,8 +339,8 @@ def test_a_capture_is_filtered_into_another_and_through_pipes(start: Start, serv
         for number in range(4):
             ask(sock, get(f"127.0.0.1:{server.port}", server.url(f"/{number}")))
     some = tmp_path / "some.flows"
-    assert mitmdump("-nr", proxy.capture, "-w", some, "~u /[13]").returncode == 0
-    piped = f"'{PROGRAM}' -nr '{some}' -w - | '{PROGRAM}' -nr - '~u 3'"
+    assert mitmdump("-nr", proxy.capture, "-w", some, "~u /[13]$").returncode == 0
+    piped = f"'{PROGRAM}' -nr '{some}' -w - | '{PROGRAM}' -nr - '~u /3$'"
     shown = run("sh", "-c", piped).stdout.decode()
     assert shown.count("GET") == 1
     assert "/3" in shown
@@ -452,7 +465,9 @@ def test_a_port_that_is_taken_is_refused_in_one_line(tmp_path: Path, confdir: Pa
     assert not out.exists()
 
 
-@pytest.mark.parametrize("options", [["--nonsense"], ["-p", "x"], ["~q"], ["~m ("], ["-n"], ["-r", "missing.flows"]])
+@pytest.mark.parametrize(
+    "options", [["--nonsense"], ["-p", "x"], ["~nonsense"], ["~m ("], ["-n"], ["-r", "missing.flows"]]
+)
 def test_a_mistake_on_the_command_line_is_status_2_and_explained(options: list[str]) -> None:
     done = mitmdump(*options)
     assert (done.returncode, done.stdout) == (2, "")

@@ -4,9 +4,9 @@ import asyncio
 import socket
 
 import pytest
-from support.peers import in_each_loop, in_loop
+from support.peers import Peer, in_each_loop, in_loop
 
-from mitmdump.errors import ConnectError
+from mitmdump.errors import ConnectError, StreamError
 from mitmdump.net import upstream as module
 from mitmdump.net.stream import Stream, Streams
 from mitmdump.net.upstream import connect, is_loop
@@ -35,7 +35,8 @@ async def test_a_connection_is_made_and_known_by_its_addresses(bound, host):
         assert stream.peername == listening.getsockname()[:2]
         assert stream.sockname == address[:2]
         stream.write(b"hello")
-        assert accepted.recv(5) == b"hello"
+        accepted.setblocking(False)
+        assert await asyncio.get_running_loop().sock_recv(accepted, 5) == b"hello"
         accepted.close()
         stream.close()
 
@@ -131,3 +132,20 @@ async def test_another_server_of_this_machine_is_no_loop():
 def test_a_server_that_is_gone_again_was_not_us():
     with socket.socket() as sock:
         assert not is_loop(sock, [("127.0.0.1", 80)])
+
+
+@in_each_loop
+async def test_a_server_that_resets_at_once_is_a_broken_stream(monkeypatch):
+    with server() as listening:
+
+        async def start_connection(*_arguments, **_options):
+            sock = socket.create_connection(listening.getsockname())
+            sock.setblocking(False)
+            accepted, _ = listening.accept()
+            Peer(accepted).resets()
+            return sock
+
+        monkeypatch.setattr(module.aiohappyeyeballs, "start_connection", start_connection)
+        stream = await try_to("127.0.0.1", listening.getsockname()[1])
+        with pytest.raises(StreamError, match="the server broke the connection"):
+            await stream.read()

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from .pki import Identity
@@ -143,10 +144,8 @@ class Server:
             self._faults.append(fault)
         finally:
             self._open.discard(sock)
-            try:
+            with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
             sock.close()
 
 
