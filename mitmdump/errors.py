@@ -6,6 +6,8 @@ next. It never holds a credential, so it may go to a log, a flow and an error pa
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class MitmdumpError(Exception):
     """Base of all errors that mitmdump raises on purpose."""
@@ -27,7 +29,12 @@ class PeerError(MitmdumpError):
 
 
 class RemoteError(PeerError):
-    """A peer broke a rule of its protocol: 400, 414, 431 for a client's faults, 502 for a server's."""
+    """A peer broke a rule of its protocol: 400, 414, 431 for a client's faults, 502 for a server's.
+
+    `head` is what could be read of a request head at fault (a `wire.events.RequestHead`), for the record.
+    """
+
+    head: Any = None
 
 
 class StreamError(PeerError):

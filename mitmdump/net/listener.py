@@ -103,10 +103,6 @@ class Listener:
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            while self._count() >= self._limit:
-                self._complain(f"{self._limit} clients at a time is the limit, more have to wait (--max-connections)")
-                self._make_room()
-                await asyncio.sleep(PAUSE_SECONDS)
             try:
                 sock, _ = await loop.sock_accept(listening)
             except OSError as error:
@@ -115,6 +111,10 @@ class Listener:
                     self._make_room()
                     await asyncio.sleep(PAUSE_SECONDS)
                 continue  # else the client gave up while it waited, which is its own business (accept(2))
+            while self._count() >= self._limit:
+                self._complain(f"{self._limit} clients at a time is the limit, more have to wait (--max-connections)")
+                self._make_room()
+                await asyncio.sleep(PAUSE_SECONDS)
             self._serve(sock)
 
     def _complain(self, message: str) -> None:

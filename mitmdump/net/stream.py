@@ -42,7 +42,7 @@ class Session(Protocol):
 
 
 class Streams:
-    """All open streams: their number, their time-outs, and a way to end them all."""
+    """All open streams: their number, and their time-outs."""
 
     def __init__(self) -> None:
         self._open: set[Stream] = set()
@@ -60,11 +60,6 @@ class Streams:
     def discard(self, stream: Stream) -> None:
         """Forget a stream that has closed."""
         self._open.discard(stream)
-
-    def abort_all(self, error: StreamError) -> None:
-        """Break every connection; whoever waits for one sees `error`."""
-        for stream in list(self._open):
-            stream.abort(error)
 
     def _sweep(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep) if self._open else None
@@ -246,9 +241,9 @@ class Stream(asyncio.Protocol):
             return
         self._quiet += seconds
         if self._quiet > self.patience:
-            what = "sent nothing" if self._writer is None else "took no data"
-            what = what if self.forgiving else "was not done"
-            self.abort(StreamError(f"the {self.peer} {what} for {self.patience:g} seconds", 504))
+            what = "sent nothing for" if self._writer is None else "took no data for"
+            what = what if self.forgiving else "was not done within"
+            self.abort(StreamError(f"the {self.peer} {what} {self.patience:g} seconds", 504))
 
     # -- for the event loop -------------------------------------------------------------------------------------------
 

@@ -81,9 +81,9 @@ class Client(Channel):
         else:
             self.stream.close(clean=False)
 
-    async def enter(self, origin: Origin, upstreams: Upstreams) -> None:
+    async def enter(self, origin: Origin) -> None:
         """Go on inside a tunnel to `origin`, with a fresh start of HTTP."""
-        self.origin, self.upstreams = origin, upstreams
+        self.origin = origin
         self.codec = Http1(Role.SERVER, self.codec.limits)
         await self.run()
 
@@ -129,7 +129,7 @@ class Client(Channel):
         try:
             return await self.receive()
         except RemoteError as error:
-            await Exchange(self).refuse(error)
+            await Exchange(self).refuse(error, error.head)
             return []
         finally:
             stream.patience, stream.forgiving = settings.timeout_quiet, True

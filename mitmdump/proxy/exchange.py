@@ -117,7 +117,7 @@ class Exchange:
             upstream = await self._connect(target)
             try:
                 self._send_request(upstream, target, events)
-                await upstream.flush()
+                upstream.write()  # however slow the server takes it, its answer may come before it has it all
                 return await self._await_response(upstream)
             except (RemoteError, StreamError) as error:
                 if not (upstream.used and upstream.codec.idle and self._repeatable(events)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from time import time
 
-from ..errors import PeerError
+from ..errors import PeerError, StreamError
 from ..filter import Stage
 from ..model.flow import Error, Flow
 from ..model.message import Message
@@ -29,15 +29,18 @@ async def relay(services: Services, flow: Flow, client: Stream, server: Stream, 
                 directions.create_task(_pass(tap, client, server, first, from_client=True))
                 directions.create_task(_pass(tap, server, client, reply, from_client=False))
         except* PeerError as errors:
-            flow.error = Error(str(errors.exceptions[0]), time())
+            error = errors.exceptions[0]
+            flow.error = Error(str(error), time())
+            for stream in (client, server):  # what broke on one side breaks on the other, or it would look complete
+                stream.abort(StreamError(str(error)))
     except asyncio.CancelledError:
         flow.error = Error("the proxy was stopped before the connection was closed", time())
         raise
     finally:
         flow.timestamp_end = time()
         tap.finish()
-        client.close(clean=flow.error is None)
-        server.close(clean=flow.error is None)
+        client.close()
+        server.close()
 
 
 async def _pass(tap: AnyTap, source: Stream, sink: Stream, data: bytes, *, from_client: bool) -> None:

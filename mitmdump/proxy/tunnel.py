@@ -18,7 +18,7 @@ import asyncio
 from time import time
 from typing import TYPE_CHECKING
 
-from ..errors import CertificateError, ConnectError, StreamError, TlsError
+from ..errors import CertificateError, ConnectError, PeerError, StreamError, TlsError
 from ..filter import Stage
 from ..model.connection import Connection
 from ..model.flow import Error, Flow
@@ -94,8 +94,8 @@ async def _is_tls(client: Client) -> bool:
     return bool(answer)
 
 
-def _record_failure(client: Client, connection: Connection, error: ConnectError) -> None:
-    """A raw connection that never came to be is a flow, too: one with an error."""
+def _record_failure(client: Client, connection: Connection, error: PeerError) -> None:
+    """A tunnel that never came to be is a flow, too: a raw one with an error."""
     now = time()
     flow = Flow("tcp", client.connection, connection, error=Error(str(error), now), timestamp_start=now)
     flow.timestamp_end = now
@@ -106,29 +106,25 @@ def _record_failure(client: Client, connection: Connection, error: ConnectError)
 
 async def _intercept(client: Client, origin: Origin, connection: Connection, opened: Stream | None) -> None:
     """TLS to the server first, then to the client, then HTTP."""
-    services = client.services
-    hello = await _read_hello(client)
-    upstreams = Upstreams(services, hello)
-    if services.settings.upstream_cert:
-        try:
-            if opened is None:
-                opened = await upstreams.open(origin, connection)
-            else:
-                await upstreams.secure(opened, origin, connection)
-            upstreams.keep(upstreams.adopt(opened, connection, origin))
-        except ConnectError as error:
-            upstreams.failure = (connection, error)
-    elif opened is not None:
-        opened.close()
+    asked = origin.host
+    upstreams = None
     try:
-        await _be_the_server(client, hello, origin, connection)
-        await client.enter(origin, upstreams)
-    finally:
-        upstreams.close()
+        hello = await _read_hello(client)
+        asked = hello.sni or origin.host
+        upstreams = await _reach(client, hello, origin, connection, opened)
+        await _be_the_server(client, hello, asked, connection)
+    except (TlsError, StreamError, CertificateError) as error:
+        client.services.warn(f"no TLS with {client.name} as {asked}: {error}")
+        _record_failure(client, connection, error)
+        if upstreams:
+            upstreams.close()
+        return
+    client.upstreams = upstreams
+    await client.enter(origin)
 
 
 async def _read_hello(client: Client) -> ClientHello:
-    """The client's first message, which stays in the stream for OpenSSL. Raises TlsError."""
+    """The client's first message, which stays in the stream for OpenSSL. Raises TlsError or StreamError."""
     stream = client.stream
     stream.patience, stream.forgiving = client.services.settings.timeout_head, False
     data = await stream.peek(1)
@@ -139,21 +135,35 @@ async def _read_hello(client: Client) -> ClientHello:
     return hello
 
 
-async def _be_the_server(client: Client, hello: ClientHello, origin: Origin, connection: Connection) -> None:
-    """The client's handshake, as the server that it asked for. Raises TlsError or StreamError."""
-    services, stream = client.services, client.stream
-    asked = hello.sni or origin.host
+async def _reach(
+    client: Client, hello: ClientHello, origin: Origin, connection: Connection, opened: Stream | None
+) -> Upstreams:
+    """The server, ready for the client's first request, or the reason why it cannot be reached."""
+    upstreams = Upstreams(client.services, hello)
+    if not client.services.settings.upstream_cert:
+        if opened is not None:
+            opened.close()
+        return upstreams
+    try:
+        if opened is None:
+            opened = await upstreams.open(origin, connection)
+        else:
+            await upstreams.secure(opened, origin, connection)
+        upstreams.keep(upstreams.adopt(opened, connection, origin))
+    except ConnectError as error:
+        upstreams.failure = (connection, error)
+    return upstreams
+
+
+async def _be_the_server(client: Client, hello: ClientHello, asked: str, connection: Connection) -> None:
+    """The client's handshake, as the server that it asked for. Raises TlsError, StreamError or CertificateError."""
     failed = connection.timestamp_tls_setup is None
     alpn = HTTP_1 if failed and HTTP_1 in hello.alpn else connection.alpn
+    names = LeafNames.from_chain(connection.certificate_list, asked)
+    session = client.services.tls.session_for_client(names, alpn, time())
     try:
-        names = LeafNames.from_chain(connection.certificate_list, asked)
-        session = services.tls.session_for_client(names, alpn, time())
-        try:
-            await stream.start_tls(session)
-        finally:
-            session.describe(client.connection)
-            client.connection.sni, client.connection.alpn_offers = hello.sni, hello.alpn
-    except (TlsError, StreamError, CertificateError) as error:
-        services.warn(f"no TLS with {client.name} as {asked}: {error}")
-        raise
+        await client.stream.start_tls(session)
+    finally:
+        session.describe(client.connection)
+        client.connection.sni, client.connection.alpn_offers = hello.sni, hello.alpn
     client.connection.timestamp_tls_setup = time()

@@ -101,7 +101,7 @@ class Upstreams:
         hello, settings = self._hello, self._services.settings
         name = hello.sni if hello else None if url.is_address(origin.host) else origin.host
         session = self._services.tls.session_for_server(name or origin.host, name, alpn_offer(hello))
-        stream.patience = settings.timeout_head
+        stream.patience, stream.forgiving = settings.timeout_head, False
         try:
             await stream.start_tls(session)
         except (TlsError, StreamError) as error:
@@ -117,7 +117,7 @@ class Upstreams:
                 f"the certificate of {origin.host}:{origin.port} was not accepted: {session.verification}; "
                 "trust its CA with --upstream-ca FILE, or accept any certificate with -k"
             )
-        stream.patience = settings.timeout_quiet
+        stream.patience, stream.forgiving = settings.timeout_quiet, True
 
     def adopt(self, stream: Stream, connection: Connection, origin: Origin) -> Upstream:
         """HTTP on a stream that is open."""

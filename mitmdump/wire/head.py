@@ -38,7 +38,7 @@ NO_BODY_STATUS = frozenset({204, 304})
 def parse_request(block: bytes, max_fields: int) -> RequestHead:
     """Parse a request head, from its first byte to the CRLF of its last field (the empty line is not part of it).
 
-    Raises RemoteError (400, 431, or 505 for a version that is not HTTP/1.0 or 1.1).
+    Its `framing` is set. Raises RemoteError (400, 431, or 505 for a version that is not HTTP/1.0 or 1.1).
     """
     line, _, rest = block.partition(b"\r\n")
     match = _REQUEST_LINE.match(line)
@@ -47,7 +47,14 @@ def parse_request(block: bytes, max_fields: int) -> RequestHead:
             raise RemoteError("the client's request line names an HTTP version other than 1.0 and 1.1", 505)
         raise RemoteError("the client's request line is not 'METHOD target HTTP/1.1' with single spaces", 400)
     method, target, version = match.groups()
-    return RequestHead(method, target, parse_fields(rest, max_fields, "client", 400), version)
+    head = RequestHead(method, target, [], version)
+    try:
+        head.fields = parse_fields(rest, max_fields, "client", 400)
+        head.framing = request_framing(head)
+    except RemoteError as error:
+        error.head = head
+        raise
+    return head
 
 
 def parse_response(block: bytes, max_fields: int) -> ResponseHead:

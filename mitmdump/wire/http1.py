@@ -183,7 +183,7 @@ class Http1:
 
     def _begin_request(self, head: RequestHead, events: list[Event]) -> None:
         self._method = head.method
-        head.framing = request_framing(head)
+        assert head.framing is not None
         self._expect(head.framing)
         # A proxy keeps no connection to an HTTP/1.0 client open (RFC 9112 section 9.3).
         self.keep_alive = head.version == b"HTTP/1.1" and keeps_alive(head)

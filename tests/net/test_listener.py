@@ -64,7 +64,7 @@ async def test_at_the_limit_clients_wait_until_room_is_made_for_them():
         await clients.accepted.get()
         sock = await clients.accepted.get()
         assert sock.getpeername() == second.getsockname()
-    assert clients.rooms >= 2
+    assert clients.rooms >= 1
     assert clients.warnings == ["1 clients at a time is the limit, more have to wait (--max-connections)"]
     listener.stop()
 

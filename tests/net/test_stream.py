@@ -336,17 +336,6 @@ async def test_one_timer_watches_over_all_streams_and_stops_with_the_last(monkey
     again.close()
 
 
-@in_each_loop
-async def test_all_streams_can_be_broken_at_once():
-    streams = Streams()
-    pairs = [await open_pair(streams) for _ in range(3)]
-    streams.abort_all(StreamError("the end"))
-    for stream, peer in pairs:
-        with pytest.raises(StreamError, match="the end"):
-            await stream.read()
-        await peer.sees_reset()
-
-
 # -- names ----------------------------------------------------------------------------------------------------------
 
 

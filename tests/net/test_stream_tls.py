@@ -126,5 +126,5 @@ async def test_a_handshake_has_its_time():
     starting = asyncio.create_task(stream.start_tls(make_server(IDENTITY)))
     await pass_round()
     stream.grow_older(6)
-    with pytest.raises(StreamError, match="the client was not done for 5 seconds"):
+    with pytest.raises(StreamError, match="the client was not done within 5 seconds"):
         await starting

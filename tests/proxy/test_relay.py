@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 import pytest
-from support.peers import Peer, in_loop
+from support.peers import in_loop
 from support.proxying import exchange_begins, proxying
 from support.transcripts import CONNECT, ESTABLISHED, OK, connects
 
@@ -76,15 +76,25 @@ async def test_a_server_may_speak_first():
 
 
 @in_loop
-@pytest.mark.parametrize("end", [Peer.ends, Peer.resets])
-async def test_a_server_that_ends_without_a_word_ends_the_client(end):
+async def test_a_server_that_ends_without_a_word_ends_the_client():
     async with proxying() as proxy:
         client, server = await connects(proxy)
         peer = await server.accepts()
-        end(peer)
+        peer.ends()
         assert await client.reads_all() == b""
         client.closes()
         assert (await proxy.flow()).flow.kind == "tcp"
+        await proxy.ends()
+
+
+@in_loop
+async def test_a_server_that_resets_without_a_word_resets_the_client():
+    async with proxying() as proxy:
+        client, server = await connects(proxy)
+        peer = await server.accepts()
+        peer.resets()
+        await client.sees_reset()
+        assert "the server broke the connection" in (await proxy.flow()).error
         await proxy.ends()
 
 

@@ -229,11 +229,11 @@ async def test_a_server_that_is_silent_in_the_handshake_is_given_up():
         status, _ = await page(client)
         client.closes()
         assert status == b"HTTP/1.1 504"
-        assert "the server sent nothing for 5 seconds" in (await proxy.flow()).error
+        assert "the server was not done within 5 seconds" in (await proxy.flow()).error
 
 
 @in_loop
-async def test_a_client_that_does_not_trust_us_is_a_warning():
+async def test_a_client_that_does_not_trust_us_is_a_warning_and_a_flow():
     async with proxying() as proxy:
         client, server = await connects(proxy)
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
@@ -247,6 +247,9 @@ async def test_a_client_that_does_not_trust_us_is_a_warning():
         await proxy.ends()
         (warning,) = proxy.warnings
         assert "as a.test: the client does not trust our certificate" in warning
+        recorded = await proxy.flow()
+        assert recorded.flow.kind == "tcp"
+        assert "the client does not trust our certificate" in recorded.error
 
 
 @in_loop
