@@ -64,13 +64,17 @@ def _parse_filters(settings: Settings, log: Log) -> Filters:
 def _read_back(settings: Settings, log: Log, filters: Filters) -> int:
     """Flows from files, through the filter, to the sinks."""
     with contextlib.ExitStack() as files:
-        readers = [(name, files.enter_context(open_flows(name))) for name in settings.read]
+        unwanted = filters.rule_out if filters.main else None
+        readers = [(name, files.enter_context(open_flows(name, unwanted=unwanted))) for name in settings.read]
         job = Job(settings, log, filters)
         for name, reader in readers:
             for flow in reader:
                 job.outlet.put(flow)
                 if job.failure:
-                    return job.close()
+                    break
+            job.outlet.pass_over(reader.passed_over)
+            if job.failure:
+                return job.close()
             for damage in reader.damage:
                 log.warn(f"{name}: damaged: {damage.reason}; skipped {damage.size} bytes from byte {damage.offset} on")
             if reader.cut_off:

@@ -25,6 +25,10 @@ class Filters(NamedTuple):
     main: Filter | None
     saved: tuple[Filter, ...]
 
+    def rule_out(self, record: bytes) -> bool:
+        """Is it certain that none of them wants the flow with this record in a flow file?"""
+        return self.main is not None and all(each.rules_out(record) for each in (self.main, *self.saved))
+
 
 class Job:
     """One run of the program: its sinks, how it ended, and what is said about it.

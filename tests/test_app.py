@@ -232,7 +232,7 @@ def test_a_port_that_is_taken_is_refused_with_what_to_do(run, tmp_path):
 
 
 def test_an_error_of_our_own_is_no_traceback(run, capture, monkeypatch):
-    monkeypatch.setattr(app, "open_flows", lambda name: 1 / 0)
+    monkeypatch.setattr(app, "open_flows", lambda *_, **__: 1 / 0)
 
     status, _, err = run(capture)
 
@@ -243,7 +243,7 @@ def test_an_error_of_our_own_is_no_traceback(run, capture, monkeypatch):
 
 
 def test_debugging_shows_the_traceback(run, capture, monkeypatch):
-    monkeypatch.setattr(app, "open_flows", lambda name: 1 / 0)
+    monkeypatch.setattr(app, "open_flows", lambda *_, **__: 1 / 0)
 
     status, _, err = run(capture, debug=True)
 

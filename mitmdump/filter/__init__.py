@@ -11,6 +11,7 @@ decided at the request head, `~c 500` at the response head, `~b error` when the 
 | `arguments` | kinds of arguments: what is expected, how it is read |
 | `regex` | searches that end |
 | `predicates`, `bodies`, `connections`, `certificate` | what operators look at |
+| `clues` | what tells without decoding that a flow does not match |
 | `operators` | the table of operators |
 | `expression` | parsed expressions, and the filter |
 | `parser` | from text to filter |

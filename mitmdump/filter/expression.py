@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import reduce
+from itertools import chain
 from operator import or_
 from typing import Literal
 
 from ..model.flow import Flow
+from .clues import Clues, of_either
 from .operators import Operator
 from .stages import Needs, Stage, Test, Verdict, all_of, any_of, negation
 from .words import quote
@@ -37,6 +39,9 @@ class Term:
     def test(self) -> Test:
         return self.operator.build(self.value)
 
+    def clues(self) -> Clues:
+        return self.operator.clues(self.value)
+
 
 @dataclass(frozen=True, slots=True)
 class Not:
@@ -55,6 +60,9 @@ class Not:
 
     def test(self) -> Test:
         return negation(self.operand.test())
+
+    def clues(self) -> Clues:
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,10 @@ class Junction:
         tests = [operand.test() for operand in sorted(self.operands, key=lambda operand: operand.rank())]
         return all_of(tests) if self.sign == "&" else any_of(tests)
 
+    def clues(self) -> Clues:
+        clues = [operand.clues() for operand in self.operands]
+        return tuple(chain.from_iterable(clues)) if self.sign == "&" else of_either(clues)
+
 
 Node = Term | Not | Junction
 
@@ -95,9 +107,11 @@ class Filter:
     expression: Node
     case_sensitive: bool
     _test: Test = field(init=False, repr=False, compare=False)
+    _clues: Clues = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_test", self.expression.test())
+        object.__setattr__(self, "_clues", self.expression.clues())
 
     def __str__(self) -> str:
         return str(self.expression)
@@ -109,6 +123,17 @@ class Filter:
         as `needs` says so.
         """
         return self._test(flow, stage)
+
+    def rules_out(self, record: bytes) -> bool:
+        """Is it certain that the flow with this record does not match? See `clues`; costs less than decoding it."""
+        lower = record.lower() if self._clues else b""
+        for clue in self._clues:
+            for text in clue:
+                if text in lower:
+                    break
+            else:
+                return True
+        return False
 
     @property
     def needs(self) -> Needs:

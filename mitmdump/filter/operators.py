@@ -11,8 +11,9 @@ from enum import IntEnum
 from typing import Any
 
 from . import arguments as arg
-from . import bodies, connections, predicates
+from . import bodies, clues, connections, predicates
 from .arguments import Argument
+from .clues import Clues
 from .predicates import at_end, at_start, either_head, of_request, of_response
 from .stages import Needs, Stage, Test, any_of
 
@@ -31,7 +32,8 @@ class Operator:
     """A row of the table.
 
     `looks_at` says what is compared with the argument, or, without one, what has to be so. `stage` is the latest at
-    which the answer is known. `build` makes the test from the argument's value, None where there is no argument.
+    which the answer is known. From the argument's value, None where there is no argument, `build` makes the test, and
+    `clues` what the record of every flow that matches must contain.
     """
 
     code: str
@@ -44,6 +46,7 @@ class Operator:
     flows: str = "HTTP"
     needs: Needs = Needs.NOTHING
     optional: bool = False
+    clues: Callable[[Any], Clues] = field(default=clues.none, repr=False)
 
     @property
     def usage(self) -> str:
@@ -83,17 +86,17 @@ TABLE: dict[str, tuple[Operator, ...]] = {
         Operator("dns", None, "a DNS query", HEAD, FACT, _kind("dns"), "~dns", ALL),
     ),
     "Requests": (
-        Operator("m", arg.REGEX, "the method", HEAD, TEXT, predicates.method, '~m "^(POST|PUT)$"'),
+        Operator("m", arg.REGEX, "the method", HEAD, TEXT, predicates.method, '~m "^(POST|PUT)$"', clues=clues.text),
         Operator("u", arg.REGEX, "the URL, with the host that the client named", HEAD, TEXT, predicates.url,
-                 "~u /v2/"),
+                 "~u /v2/", clues=clues.url),
         Operator("d", arg.REGEX, "the host that the request goes to, and the one that the client named", HEAD,
-                 TEXT, predicates.domain, r'~d "(^|\.)example\.com$"'),
+                 TEXT, predicates.domain, r'~d "(^|\.)example\.com$"', clues=clues.text),
         Operator("qp", arg.NAMED_REGEX, "the values of a query parameter, percent-decoded", HEAD, FIELDS,
                  predicates.query_parameter, "~qp id:^42$"),
         Operator("v", arg.HTTP_VERSION, "the request's HTTP version", HEAD, TEXT, predicates.http_version, "~v 2"),
     ),
     "Responses and outcome": (
-        Operator("c", arg.STATUS, "the status", RESPONSE, FACT, predicates.status, "~c 5xx"),
+        Operator("c", arg.STATUS, "the status", RESPONSE, FACT, predicates.status, "~c 5xx", clues=clues.status),
         Operator("q", None, "an exchange that ended without a response", END, FACT,
                  _fact(predicates.has_no_response), "~q"),
         Operator("s", None, "an exchange with a response", END, FACT, _fact(predicates.has_response), "~s"),
@@ -104,36 +107,42 @@ TABLE: dict[str, tuple[Operator, ...]] = {
     ),
     "Header fields": (
         Operator("h", arg.HEADERS_REGEX, 'the lines "name: value" of the request\'s or the response\'s header',
-                 RESPONSE, FIELDS, lambda value: either_head(predicates.header_lines(value)), "~h ^x-cache:"),
+                 RESPONSE, FIELDS, lambda value: either_head(predicates.header_lines(value)), "~h ^x-cache:",
+                 clues=clues.header_lines),
         Operator("hq", arg.HEADERS_REGEX, 'the lines "name: value" of the request\'s header', HEAD, FIELDS,
-                 lambda value: of_request(predicates.header_lines(value)), "~hq ^authorization:"),
+                 lambda value: of_request(predicates.header_lines(value)), "~hq ^authorization:",
+                 clues=clues.header_lines),
         Operator("hs", arg.HEADERS_REGEX, 'the lines "name: value" of the response\'s header', RESPONSE, FIELDS,
-                 lambda value: of_response(predicates.header_lines(value)), '~hs "^server: nginx$"'),
+                 lambda value: of_response(predicates.header_lines(value)), '~hs "^server: nginx$"',
+                 clues=clues.header_lines),
         Operator("hv", arg.HEADER_REGEX, "the value of a header field, of the request or the response", RESPONSE,
-                 FIELDS, lambda value: either_head(predicates.header_value(value)), "~hv via:proxy"),
+                 FIELDS, lambda value: either_head(predicates.header_value(value)), "~hv via:proxy",
+                 clues=clues.header_value),
         Operator("hvq", arg.HEADER_REGEX, "the value of a request's header field", HEAD, FIELDS,
-                 lambda value: of_request(predicates.header_value(value)), "~hvq user-agent:^curl/"),
+                 lambda value: of_request(predicates.header_value(value)), "~hvq user-agent:^curl/",
+                 clues=clues.header_value),
         Operator("hvs", arg.HEADER_REGEX, "the value of a response's header field", RESPONSE, FIELDS,
-                 lambda value: of_response(predicates.header_value(value)), "~hvs content-encoding:^br$"),
+                 lambda value: of_response(predicates.header_value(value)), "~hvs content-encoding:^br$",
+                 clues=clues.header_value),
         Operator("t", arg.BYTES_REGEX, "Content-Type, of the request or the response", RESPONSE, FIELDS,
-                 lambda value: either_head(predicates.content_type(value)), "~t json"),
+                 lambda value: either_head(predicates.content_type(value)), "~t json", clues=clues.content_type),
         Operator("tq", arg.BYTES_REGEX, "the request's Content-Type", HEAD, FIELDS,
-                 lambda value: of_request(predicates.content_type(value)), "~tq multipart/"),
+                 lambda value: of_request(predicates.content_type(value)), "~tq multipart/", clues=clues.content_type),
         Operator("ts", arg.BYTES_REGEX, "the response's Content-Type", RESPONSE, FIELDS,
-                 lambda value: of_response(predicates.content_type(value)), "~ts text/html"),
+                 lambda value: of_response(predicates.content_type(value)), "~ts text/html", clues=clues.content_type),
         Operator("a", None, "a response that is a script, a style sheet, an image or a font, by Content-Type",
                  RESPONSE, FIELDS, _fact(of_response(predicates.is_asset)), "~a"),
         Operator("cookie", arg.NAMED_REGEX, "a cookie's value, in Cookie or Set-Cookie", RESPONSE, FIELDS,
-                 predicates.cookie, "~cookie session:^abc"),
+                 predicates.cookie, "~cookie session:^abc", clues=clues.cookie),
     ),
     "Bodies and messages": (
         Operator("b", arg.BODY_REGEX, "the decoded bodies, and the messages of raw and WebSocket connections", END,
                  BODY, _both(bodies.request_content, bodies.response_content), '~b "internal error"', ALL,
-                 SENT | RECEIVED),
+                 SENT | RECEIVED, clues=clues.body),
         Operator("bq", arg.BODY_REGEX, "the decoded request body, and messages from the client", END, BODY,
-                 bodies.request_content, "~bq password=", ALL, SENT),
+                 bodies.request_content, "~bq password=", ALL, SENT, clues=clues.body),
         Operator("bs", arg.BODY_REGEX, "the decoded response body, and messages from the server", END, BODY,
-                 bodies.response_content, '~bs "<title>.*not found"', ALL, RECEIVED),
+                 bodies.response_content, '~bs "<title>.*not found"', ALL, RECEIVED, clues=clues.body),
         Operator("j", arg.JSON_TEST, "a value in a JSON body, of the request or the response", END, BODY,
                  _both(bodies.request_json, bodies.response_json), "~j user.name=ada",
                  needs=Needs.REQUEST_BODY | Needs.RESPONSE_BODY),
@@ -189,8 +198,10 @@ TABLE: dict[str, tuple[Operator, ...]] = {
                  _fact(predicates.replayed_response), "~replays", ALL),
         Operator("marked", None, "a flow that has a marker", END, FACT, _fact(at_end(lambda flow: bool(flow.marked))),
                  "~marked", ALL),
-        Operator("marker", arg.REGEX, "the marker", END, TEXT, predicates.marker, "~marker ^red$", ALL),
-        Operator("comment", arg.LINES_REGEX, "the comment", END, TEXT, predicates.comment, "~comment flaky", ALL),
+        Operator("marker", arg.REGEX, "the marker", END, TEXT, predicates.marker, "~marker ^red$", ALL,
+                 clues=clues.text),
+        Operator("comment", arg.LINES_REGEX, "the comment", END, TEXT, predicates.comment, "~comment flaky", ALL,
+                 clues=clues.text),
         Operator("meta", arg.LINES_REGEX, 'the lines "key: value" of the metadata', END, TEXT, predicates.metadata,
                  '~meta "^ticket: 17$"', ALL),
     ),

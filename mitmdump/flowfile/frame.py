@@ -110,14 +110,15 @@ class Frames:
 
     def _frame(self, ahead: int) -> Frame | str:
         """The frame that begins `ahead` bytes from here, or why there is none."""
-        if not self._have(ahead + HEADER.size):
+        there = len(self._buffer) - self._at - ahead
+        if there < HEADER.size and not self._have(ahead + HEADER.size):
             return "the file ends inside a frame"
         mark, length, code, crc = HEADER.unpack_from(self._buffer, self._at + ahead)
         if mark != MARK:
             return "no frame begins here"
         if not _CRC_SIZE <= length <= MAX_CONTENT + _CRC_SIZE:
             return "a frame of impossible length"
-        if not self._have(ahead + _BEFORE_LENGTH_COUNTS + length):
+        if there < _BEFORE_LENGTH_COUNTS + length and not self._have(ahead + _BEFORE_LENGTH_COUNTS + length):
             return "the file ends inside a frame"
         start = self._at + ahead + HEADER.size
         if self._vain + length > _VAIN + _VAIN_PER_BYTE * (self._base + start):

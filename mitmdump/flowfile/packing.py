@@ -6,7 +6,7 @@ allocated by a number that a file claims, nesting is bounded, and extension type
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from functools import partial
 from typing import Any
 
@@ -52,6 +52,25 @@ def unpack(content: bytes) -> Any:
     from msgpack import fallback
 
     return fallback.unpackb(content, **_OPTIONS)
+
+
+def outline(content: bytes, names: Container[str]) -> dict[str, Any]:
+    """The map in a content, with None for all values but those under `names`: they are passed over, which costs little.
+
+    Raises ValueError or TypeError for what is not exactly one msgpack map.
+    """
+    unpacker = msgpack.Unpacker(max_buffer_size=0, max_array_len=_LONG_ARRAY, **_OPTIONS)
+    found = {}
+    try:
+        unpacker.feed(content)
+        for _ in range(unpacker.read_map_header()):
+            name = unpacker.unpack()
+            found[name] = unpacker.unpack() if name in names else unpacker.skip()
+    except msgpack.UnpackException as error:  # of which some are no ValueError
+        raise ValueError(f"not msgpack: {type(error).__name__}") from error
+    if unpacker.tell() != len(content):
+        raise ValueError("bytes after the end of the content")
+    return found
 
 
 def plain(value: Any, depth: int = 0) -> Any:

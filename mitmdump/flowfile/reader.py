@@ -29,7 +29,7 @@ from ..model.flow import Error, Flow
 from . import frame
 from .frame import Frame, Frames
 from .kept import KeptBody, KeptMessages, OnDisk, Spool, Store
-from .packing import unpack
+from .packing import outline, unpack
 from .schema import FORMAT, Told, read_connection, read_flow, read_message, read_piece, read_section
 from .upgrade import VERSION, check, upgrade
 from .writer import WINDOW
@@ -65,15 +65,27 @@ class FlowReader:
     raises FlowFileError. `name` is what messages call the file. As a context manager it closes the file at the end;
     bodies that lie in the file can be read until then.
 
+    `unwanted` spares the work of decoding: it is asked about the content of FLOW frames, and where it says yes, and the
+    frame is all there is of a flow without an error, the flow is not delivered but counted, in `passed_over`.
+
     Raises FlowFileError, here or on the way, for what is no flow file or was written by a newer mitmdump.
     """
 
-    def __init__(self, file: BinaryIO, *, name: str = "", strict: bool = False) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        *,
+        name: str = "",
+        strict: bool = False,
+        unwanted: Callable[[bytes], bool] | None = None,
+    ) -> None:
         self.damage: list[Damage] = []
         self.cut_off = 0
+        self.passed_over = 0
         self.name = name or str(getattr(file, "name", "the input"))
         self._file = file
         self._strict = strict
+        self._unwanted = unwanted
         self._disk = _on_disk(file, self.name)
         self._version = VERSION
         self._connections: OrderedDict[int, tuple[int, Connection]] = OrderedDict()  # id: size of the frame, and it
@@ -94,7 +106,7 @@ class FlowReader:
         self._flows = self._read(chain(first, following))
 
     def __iter__(self) -> Iterator[Flow]:
-        return self
+        return self._flows
 
     def __next__(self) -> Flow:
         return next(self._flows)
@@ -137,6 +149,8 @@ class FlowReader:
             if handler is None:  # END, and what a later program may add
                 continue
             try:
+                if self._unwanted and found.code == frame.FLOW and self._pass_over(found.content, self._unwanted):
+                    continue
                 content = unpack(found.content)
                 if self._version != VERSION:
                     content = upgrade(self._version, found.code, content)
@@ -146,6 +160,17 @@ class FlowReader:
                 continue
             yield from flows
         yield from self._deliver_cut_off()
+
+    def _pass_over(self, content: bytes, unwanted: Callable[[bytes], bool]) -> bool:
+        """Count a flow instead of decoding it, if it is unwanted and its keys say that no more can be known of it."""
+        if self._version != VERSION or not unwanted(content):
+            return False
+        known = outline(content, ("id", "done"))
+        whole = known.keys() >= {"id", "kind", "done"} and known.keys().isdisjoint(("error", "streamed", "messages"))
+        if not whole or known["done"] is not True or known["id"] in self._under_way:
+            return False
+        self.passed_over += 1
+        return True
 
     def _damaged(self, offset: int, size: int, reason: str) -> None:
         self.damage.append(Damage(offset, size, reason))
@@ -275,7 +300,9 @@ def _holds_frame(data: bytes) -> bool:
     return next(iter(frames), None) is not None
 
 
-def open_flows(file: str | PathLike[str] | BinaryIO, *, strict: bool = False) -> FlowReader:
+def open_flows(
+    file: str | PathLike[str] | BinaryIO, *, strict: bool = False, unwanted: Callable[[bytes], bool] | None = None
+) -> FlowReader:
     """The flows of a file: a path, "-" for standard input, or a binary file object.
 
         with open_flows("out.flows") as flows:
@@ -285,15 +312,15 @@ def open_flows(file: str | PathLike[str] | BinaryIO, *, strict: bool = False) ->
     Raises FlowFileError where the file cannot be read, is no flow file, or is newer than this program. See FlowReader.
     """
     if file == "-":
-        return FlowReader(sys.stdin.buffer, name="standard input", strict=strict)
+        return FlowReader(sys.stdin.buffer, name="standard input", strict=strict, unwanted=unwanted)
     if not isinstance(file, str | PathLike):
-        return FlowReader(file, strict=strict)
+        return FlowReader(file, strict=strict, unwanted=unwanted)
     try:
         opened = Path(file).open("rb")  # noqa: SIM115  # the reader closes it
     except OSError as error:
         raise FlowFileError(f"cannot read {os.fspath(file)}: {error.strerror}") from error
     try:
-        return FlowReader(opened, name=os.fspath(file), strict=strict)
+        return FlowReader(opened, name=os.fspath(file), strict=strict, unwanted=unwanted)
     except BaseException:
         opened.close()
         raise

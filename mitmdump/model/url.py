@@ -86,10 +86,15 @@ def join_host_port(host: str, port: int, scheme: str = "") -> str:
 def unparse(scheme: str, authority: str, path: str) -> str:
     """A URL from its parts; the port is left out where it is the scheme's default, or empty.
 
-    The path "*" (RFC 9112 section 3.2.4) is of the server as a whole: its URL has none.
+    The path "*" (RFC 9112 section 3.2.4) is of the server as a whole: its URL has none. Any other begins with a slash
+    (RFC 3986 section 3.3).
     """
     host, colon, port = authority.rpartition(":")
     is_default = port in ("", str(DEFAULT_PORTS.get(scheme, "")))
     if colon and is_default and (":" not in host or host.endswith("]")):
         authority = host
-    return f"{scheme}://{authority}{'' if path == '*' else path}"
+    if path == "*":
+        path = ""
+    elif path and not path.startswith("/"):
+        path = f"/{path}"
+    return f"{scheme}://{authority}{path}"

@@ -28,6 +28,12 @@ class Tally:
     matched: int = 0
     failed: int = 0
 
+    def count(self, flow: Flow, *, matched: bool) -> None:
+        """A flow has ended."""
+        self.seen += 1
+        self.matched += matched
+        self.failed += flow.error is not None
+
 
 class Outlet:
     """A filter (None: every flow) and the sinks behind it.
@@ -65,16 +71,23 @@ class Outlet:
 
     def put(self, flow: Flow) -> None:
         """A whole flow, as it comes from a file."""
+        if self.filter and not self.filter.verdict(flow, Stage.END):
+            self.tally.count(flow, matched=False)
+            return
         tap = Tap(flow, self)
-        tap.reached(Stage.END)
-        if tap.wanted:
-            if flow.request and self.body_sinks:
-                tap.feed(Part.REQUEST, flow.request.body.pieces())
-            if flow.response and self.body_sinks:
-                tap.feed(Part.RESPONSE, flow.response.body.pieces())
+        tap.accept()
+        if flow.request and self.body_sinks:
+            tap.feed(Part.REQUEST, flow.request.body.pieces())
+        if flow.response and self.body_sinks:
+            tap.feed(Part.RESPONSE, flow.response.body.pieces())
+        if self.sinks:
             for message in flow.messages:
                 tap.message(message)
         tap.finish()
+
+    def pass_over(self, flows: int) -> None:
+        """So many flows without an error were not put here, because the filter rules them out."""
+        self.tally.seen += flows
 
 
 class Tap:
@@ -103,7 +116,7 @@ class Tap:
             self._show_spool()
             self.wanted = filter_.verdict(self._flow, stage)
         if self.wanted:
-            self._begin()
+            self.accept()
         elif self.wanted is False:
             self._drop_spool()
 
@@ -137,20 +150,19 @@ class Tap:
     def finish(self) -> None:
         """The flow has ended."""
         self.reached(Stage.END)
-        tally = self._outlet.tally
-        tally.seen += 1
-        if self._flow.error:
-            tally.failed += 1
-        if not self.wanted:
+        matched = bool(self.wanted)
+        self._outlet.tally.count(self._flow, matched=matched)
+        if not matched:
             return
-        tally.matched += 1
         try:
             for sink in self._outlet.sinks:
                 sink.finish(self._flow)
         except (OSError, OutputError) as error:
             self._outlet.fail(error)
 
-    def _begin(self) -> None:
+    def accept(self) -> None:
+        """The flow is wanted: give the sinks what has passed of it, and from now on what will."""
+        self.wanted = True
         try:
             for sink in self._outlet.sinks:
                 sink.begin(self._flow)
@@ -223,6 +235,11 @@ class Outlets:
         """A whole flow, as it comes from a file."""
         for outlet in self._outlets:
             outlet.put(flow)
+
+    def pass_over(self, flows: int) -> None:
+        """So many flows without an error were not put here, because all filters rule them out."""
+        for outlet in self._outlets:
+            outlet.pass_over(flows)
 
 
 class Taps:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 import socket
 from contextlib import closing
@@ -11,17 +9,10 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from support.clients import ask, connect, curl, get, open_tunnel
-from support.program import Start
+from support.clients import ask, connect, curl, get
+from support.program import Start, statuses
 from support.servers import Nginx, Peer, Serve, answering, response
 from support.tools import wait_until
-
-from mitmdump.model.flow import Flow
-
-
-def _statuses(flows: list[Flow]) -> list[int | None]:
-    return [flow.response and flow.response.status_code for flow in flows]
-
 
 # Bodies, and responses without one
 
@@ -78,7 +69,7 @@ def test_curl_waits_for_100_continue_and_the_server_gives_it(start: Start, serve
     assert (done.stdout, order) == (b"thanks", ["continued", "read"])
     flow = proxy.flow()
     assert flow.request and flow.request.raw_content == body
-    assert _statuses([flow]) == [200]
+    assert statuses([flow]) == [200]
 
 
 def test_curl_that_is_refused_instead_of_continued_sees_the_refusal(start: Start, serve: Serve, tmp_path: Path) -> None:
@@ -89,7 +80,7 @@ def test_curl_that_is_refused_instead_of_continued_sees_the_refusal(start: Start
         arguments = ("-T", tmp_path / "body", "-H", "Expect: 100-continue", "--expect100-timeout", "30")
         done = curl(proxy, server.url(), *arguments, "-w", "%{http_code}")
     assert done.stdout == b"too large413"
-    assert _statuses(proxy.flows()) == [413]
+    assert statuses(proxy.flows()) == [413]
 
 
 def test_early_hints_are_passed_on_and_not_taken_as_final(start: Start, serve: Serve) -> None:
@@ -102,7 +93,7 @@ def test_early_hints_are_passed_on_and_not_taken_as_final(start: Start, serve: S
         assert client.read_head().startswith(b"HTTP/1.1 103 ")
         assert client.read_head().startswith(b"HTTP/1.1 200 ")
         assert client.read(4) == b"page"
-    assert _statuses(proxy.flows()) == [200]
+    assert statuses(proxy.flows()) == [200]
 
 
 def test_trailers_are_forwarded_and_recorded(start: Start, serve: Serve) -> None:
@@ -149,7 +140,7 @@ def test_responses_without_a_body_do_not_swallow_the_next(start: Start, serve: S
         assert client.read(7) == b"the end"
     assert [head[9:12] for head in heads] == [b"200", b"204", b"304", b"200"]
     assert b"content-length: 100" in heads[0].lower()
-    assert _statuses(proxy.flows()) == [200, 204, 304, 200]
+    assert statuses(proxy.flows()) == [200, 204, 304, 200]
 
 
 def test_pipelined_requests_are_answered_in_order_though_the_first_is_slow(start: Start, serve: Serve) -> None:
@@ -277,116 +268,6 @@ def test_a_client_that_leaves_in_the_middle_is_recorded_and_the_server_is_let_go
     assert flow.error and "client" in flow.error.msg
 
 
-# Upgrade, and CONNECT to what is not TLS
-
-
-def _masked(payload: bytes) -> bytes:
-    """A WebSocket text frame of a client (RFC 6455 section 5.2)."""
-    mask = b"\x01\x02\x03\x04"
-    return bytes([0x81, 0x80 | len(payload)]) + mask + bytes(b ^ mask[at % 4] for at, b in enumerate(payload))
-
-
-def test_a_websocket_is_relayed_after_its_handshake(start: Start, serve: Serve) -> None:
-    """H16"""
-    key = base64.b64encode(bytes(16))
-    accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
-
-    def script(server: Peer) -> None:
-        assert b"upgrade: websocket" in server.read_head().lower()
-        switch = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        server.send(switch + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n\x81\x05hello")
-        while frame := server.read(11):
-            payload = bytes(b ^ frame[2 + at % 4] for at, b in enumerate(frame[6:]))
-            server.send(b"\x81\x05" + payload)
-
-    server = serve(script)
-    with start() as proxy, closing(connect(proxy)) as sock:
-        asking = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13")
-        sock.sendall(get(f"127.0.0.1:{server.port}", server.url(), *asking, f"Sec-WebSocket-Key: {key.decode()}"))
-        client = Peer(sock)
-        head = client.read_head()
-        assert head.startswith(b"HTTP/1.1 101 ")
-        assert accept in head
-        assert client.read(7) == b"\x81\x05hello"
-        for word in (b"first", b"other"):
-            client.send(_masked(word))
-            assert client.read(7) == b"\x81\x05" + word
-        sock.shutdown(socket.SHUT_WR)
-        assert client.read_all() == b""
-    flows = proxy.flows()
-    upgrade = next(flow for flow in flows if flow.kind == "http")
-    assert upgrade.response and upgrade.response.status_code == 101
-    messages = [message for flow in flows for message in flow.messages]
-    sent = b"".join(message.content for message in messages if message.from_client)
-    received = b"".join(message.content for message in messages if not message.from_client)
-    assert len(messages) == 5
-    assert received.count(b"hello") == 1
-    assert sent in (_masked(b"first") + _masked(b"other"), b"firstother")
-
-
-def test_an_upgrade_that_is_refused_stays_http(start: Start, serve: Serve) -> None:
-    """H16"""
-    server = serve(answering(response(b"no", "403 Forbidden"), response(b"yes")))
-    with start() as proxy, closing(connect(proxy)) as sock:
-        authority = f"127.0.0.1:{server.port}"
-        asking = ("Upgrade: websocket", "Connection: Upgrade")
-        refused, _ = ask(sock, get(authority, server.url(), *asking))
-        answered, body = ask(sock, get(authority, server.url()))
-    assert (refused.status, answered.status, body) == (403, 200, b"yes")
-    assert _statuses(proxy.flows()) == [403, 200]
-
-
-def test_a_tunnel_to_a_server_that_speaks_first_is_a_raw_flow_with_both_directions(start: Start, serve: Serve) -> None:
-    def smtp(server: Peer) -> None:
-        server.send(b"220 mail.test ESMTP\r\n")
-        assert server.read_line() == b"EHLO client.test\r\n"
-        server.send(b"250 mail.test\r\n")
-        assert server.read_line() == b"QUIT\r\n"
-        server.send(b"221 bye\r\n")
-
-    server = serve(smtp)
-    with start() as proxy, closing(open_tunnel(proxy, f"localhost:{server.port}")) as sock:
-        client = Peer(sock)
-        assert client.read_line() == b"220 mail.test ESMTP\r\n"
-        client.send(b"EHLO client.test\r\n")
-        assert client.read_line() == b"250 mail.test\r\n"
-        client.send(b"QUIT\r\n")
-        assert client.read_all() == b"221 bye\r\n"
-    flow = proxy.flow()
-    assert (flow.kind, flow.error) == ("tcp", None)
-    assert flow.server_conn and flow.server_conn.address == ("localhost", server.port)
-    messages = list(flow.messages)
-    assert [(message.from_client, message.content) for message in messages] == [
-        (False, b"220 mail.test ESMTP\r\n"),
-        (True, b"EHLO client.test\r\n"),
-        (False, b"250 mail.test\r\n"),
-        (True, b"QUIT\r\n"),
-        (False, b"221 bye\r\n"),
-    ]
-    times = [message.timestamp for message in messages]
-    assert times == sorted(times)
-    assert flow.timestamp_end and flow.timestamp_start <= times[0] <= times[-1] <= flow.timestamp_end
-
-
-def test_a_tunnel_to_an_echo_is_relayed_and_a_half_closed_one_stays_half_open(start: Start, serve: Serve) -> None:
-    server = serve(lambda each: each.send(each.read_all()[::-1]))  # answers when the client has ended its side
-    with start() as proxy, closing(open_tunnel(proxy, f"127.0.0.1:{server.port}")) as sock:
-        sock.sendall(b"\x00\x01 not TLS, not HTTP")
-        sock.shutdown(socket.SHUT_WR)
-        assert Peer(sock).read_all() == b"PTTH ton ,SLT ton \x01\x00"
-    assert [message.from_client for message in proxy.flow().messages] == [True, False]
-
-
-def test_a_tunnel_to_a_port_where_nobody_listens_is_a_flow_with_an_error(start: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    with start() as proxy, closing(open_tunnel(proxy, f"127.0.0.1:{port}")) as sock:
-        assert Peer(sock).read_all() == b""
-    flow = proxy.flow()
-    assert flow.kind == "tcp"
-    assert flow.error and f"cannot connect to 127.0.0.1:{port}: connection refused" in flow.error.msg
-
-
 # Addresses, and our own answers
 
 
@@ -456,7 +337,7 @@ def test_an_idle_server_connection_that_has_gone_away_is_replaced(start: Start, 
     server = serve(lambda each: (each.read_head(), each.send(response(b"once"))))  # and closes, without saying so
     with start() as proxy, closing(connect(proxy)) as sock:
         for number in range(3):
-            wait_until(lambda so_far=number: server.connections == so_far, "the server has closed")  # type: ignore[misc]
+            wait_until(lambda so_far=number: server.connections == so_far, "the server has closed")
             _, body = ask(sock, get(f"127.0.0.1:{server.port}", server.url()))
             assert body == b"once"
-    assert _statuses(proxy.flows()) == [200, 200, 200]
+    assert statuses(proxy.flows()) == [200, 200, 200]

@@ -18,12 +18,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from support.clients import Shim, ask, curl, get, open_tls, open_tunnel, trusting
 from support.pki import Identity
 from support.program import PROGRAM, Proxy, Start
-from support.servers import ContextOf, Nginx, Peer, Serve, answering, response
+from support.servers import HELLO, ContextOf, Nginx, Peer, Serve, answering
 from support.tools import run
 
 CLIENTS = Path(__file__).with_name("clients")
 CA_FILES = ("mitmdump-ca.pem", "mitmdump-ca-cert.pem", "mitmdump-ca-cert.cer", "mitmdump-ca-cert.p12")
-HELLO = response(b"hello")
 
 
 def _mode(path: Path) -> int:
@@ -80,7 +79,7 @@ def test_every_installation_has_its_own_ca_and_leaves_have_another_key(
                 leaf = x509.load_der_x509_certificate(sock.getpeercert(True) or b"")
         ca = x509.load_pem_x509_certificate(proxy.ca.read_bytes())
         serials |= {ca.serial_number, leaf.serial_number}
-        keys |= {ca.public_key().public_numbers(), leaf.public_key().public_numbers()}  # type: ignore[union-attr]
+        keys |= {ca.public_key().public_numbers(), leaf.public_key().public_numbers()}
     assert (len(serials), len(keys)) == (4, 4)
 
 

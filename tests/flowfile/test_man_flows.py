@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -49,10 +48,3 @@ def test_the_example_in_the_page_reads_a_file(tmp_path: Path) -> None:
     path.write_bytes(a_file(a_flow(1), a_flow(2, bytes(100_000)), a_tcp_flow(3, b"x")))
     done = subprocess.run([sys.executable, "-c", found[1], str(path)], capture_output=True, text=True)
     assert done.stdout == "example.com /1 200 5\nexample.com /2 200 100000\n"
-
-
-@pytest.mark.skipif(not shutil.which("groff"), reason="no groff")
-def test_the_page_is_set_without_warnings() -> None:
-    done = subprocess.run(["groff", "-mdoc", "-ww", "-Tutf8", str(PAGE)], capture_output=True, text=True)
-    assert done.stderr == ""
-    assert max(map(len, TEXT.splitlines())) <= 200

@@ -173,6 +173,7 @@ def test_host_and_port_are_joined_as_a_person_would_type_them(parts, joined):
         (("http", "[::80]", "/"), "http://[::80]/"),
         (("http", "::1:80", "/"), "http://::1:80/"),
         (("http", "example.com", "*"), "http://example.com"),
+        (("http", "example.com", "?a=b"), "http://example.com/?a=b"),
         (("", "host:None", "/"), "://host:None/"),
     ],
 )

@@ -61,6 +61,13 @@ def ask(sock: socket.socket, request: bytes, method: str = "GET") -> tuple[HTTPR
         return answer, answer.read()
 
 
+def check_page(answer: HTTPResponse, page: bytes, *words: str) -> None:
+    """Is this the proxy's page about a server that did not do its part, with these words?"""
+    assert (answer.status, answer.getheader("content-type")) == (502, "text/html; charset=utf-8")
+    for word in words:
+        assert word in page.decode()
+
+
 def get(authority: str, path: str = "/", *fields: str, method: str = "GET") -> bytes:
     """A request without a body, in origin-form if `path` is a path."""
     return "\r\n".join([f"{method} {path} HTTP/1.1", f"Host: {authority}", *fields, "", ""]).encode()

@@ -57,7 +57,7 @@ class Page:
 
     def _render(self) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
-            [tool("groff"), "-man", "-ww", "-Tutf8", "-P-cbou", str(self.path)], capture_output=True, check=True
+            [tool("groff"), "-mandoc", "-ww", "-Tutf8", "-P-cbou", str(self.path)], capture_output=True, check=True
         )
 
     def _around(self, name: str) -> tuple[str, str, str]:

@@ -160,3 +160,8 @@ class Proxy:
 
 # Starts the program with options, see `Proxy`; what the fixture of that name is.
 Start = Callable[..., Proxy]
+
+
+def statuses(flows: list[Flow]) -> list[int | None]:
+    """The status codes of the flows, None where there is no response."""
+    return [flow.response and flow.response.status_code for flow in flows]

@@ -171,6 +171,8 @@ def response(body: bytes = b"", status: str = "200 OK", *fields: str) -> bytes:
     return "\r\n".join(lines).encode() + body
 
 
+HELLO = response(b"hello")
+
 _NGINX = """
 daemon off;
 master_process off;

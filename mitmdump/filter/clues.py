@@ -1,0 +1,98 @@
+"""Clues: what must stand in the record of a flow if a filter is to match it, so that other records need not be decoded.
+
+A record is the whole of a flow in bytes, as in a flow file: texts as they were on the wire or in UTF-8, integers with
+the most significant byte first. A clue is a set of byte strings in lower case, of which at least one occurs in the
+lower-cased record of every flow that an expression matches. Of an expression we know any number of clues, or none.
+
+A clue may let flows pass that do not match, but never stop one that does. So an operator may give a clue only for what
+stands in one piece in the record; what it puts together for its search is taken apart again here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from ..model.headers import to_bytes
+from .arguments import BodyMatcher, Matcher, NamedMatcher
+from .regex import required_literal
+
+Clue = frozenset[bytes]
+Clues = tuple[Clue, ...]
+
+# What Python's regular expressions for text, where they ignore case, find for a letter besides the letter itself.
+_COUSINS = {b"i": "\u0130\u0131", b"k": "\u212a", b"s": "\u017f"}
+
+
+def none(_argument: object) -> Clues:
+    """Nothing is known."""
+    return ()
+
+
+def of_either(clues: Iterable[Clues]) -> Clues:
+    """Of expressions joined by "or": one clue, with what is hardest to find for each of them."""
+    best: list[Clue] = []
+    for each in clues:
+        if not each:
+            return ()
+        best.append(max(each, key=lambda clue: min(map(len, clue))))
+    return (frozenset[bytes]().union(*best),)
+
+
+def text(argument: Matcher[str]) -> Clues:
+    """A search in a text that stands in the record."""
+    return _with_cousins(required_literal(argument.text))
+
+
+def _with_cousins(literal: str) -> Clues:
+    lower = max(re.findall(rb"[\0-\x7f]+", to_bytes(literal)), key=len, default=b"").lower()
+    cousins = "".join(cousins for letter, cousins in _COUSINS.items() if letter in lower)
+    return _clue(lower, *map(to_bytes, cousins))
+
+
+def _clue(*alternatives: bytes) -> Clues:
+    return (frozenset(alternatives),) if all(alternatives) else ()
+
+
+def url(argument: Matcher[str]) -> Clues:
+    """A URL's parts stand in different places, some host names in brackets, and the port as a number."""
+    parts = re.split(r"[][:/,\s]", required_literal(argument.text))
+    return _with_cousins(max((part for part in parts if not part.isdecimal()), key=len, default=""))
+
+
+def header_lines(argument: Matcher[bytes]) -> Clues:
+    """Names and values stand apart."""
+    parts = re.split(r"[:\s]", required_literal(argument.text))
+    return _clue(to_bytes(max(parts, key=len)).lower())
+
+
+def header_value(argument: NamedMatcher[bytes]) -> Clues:
+    """A name, and what is in the value."""
+    return _clue(to_bytes(argument.name).lower()) + _bytes(argument.value)
+
+
+def content_type(argument: Matcher[bytes]) -> Clues:
+    """The same for the header field of that name."""
+    return (frozenset([b"content-type"]), *_bytes(argument))
+
+
+def _bytes(argument: Matcher[bytes]) -> Clues:
+    return _clue(to_bytes(required_literal(argument.text)).lower())
+
+
+def cookie(argument: NamedMatcher[str]) -> Clues:
+    """A cookie's name and value."""
+    return _clue(to_bytes(argument.name).lower()) + text(argument.value)
+
+
+def status(argument: Matcher[float]) -> Clues:
+    """A single status is a number of at most two bytes."""
+    if not argument.text.isdecimal():
+        return ()
+    return _clue(int(argument.text).to_bytes(2, "big").lstrip(b"\0").lower())
+
+
+def body(argument: BodyMatcher) -> Clues:
+    """Content that is not encoded stands there as it is searched."""
+    literal = to_bytes(required_literal(argument.text)).lower()
+    return _clue(literal, b"content-encoding") if literal else ()
