@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import chain
 
 from ..model.headers import to_bytes
 from .arguments import BodyMatcher, Matcher, NamedMatcher
@@ -44,26 +45,16 @@ def text(argument: Matcher[str]) -> Clues:
     return _with_cousins(required_literal(argument.text))
 
 
-def _with_cousins(literal: str) -> Clues:
-    lower = max(re.findall(rb"[\0-\x7f]+", to_bytes(literal)), key=len, default=b"").lower()
-    cousins = "".join(cousins for letter, cousins in _COUSINS.items() if letter in lower)
-    return _clue(lower, *map(to_bytes, cousins))
-
-
-def _clue(*alternatives: bytes) -> Clues:
-    return (frozenset(alternatives),) if all(alternatives) else ()
-
-
 def url(argument: Matcher[str]) -> Clues:
-    """A URL's parts stand in different places, some host names in brackets, and the port as a number."""
-    parts = re.split(r"[][:/,\s]", required_literal(argument.text))
-    return _with_cousins(max((part for part in parts if not part.isdecimal()), key=len, default=""))
+    """A URL's parts stand in different places, a host without brackets, and a port perhaps as a number."""
+    parts = re.split(r"(?:^|:)\d+(?=/|$)|[][:/,\s]", required_literal(argument.text))
+    return tuple(chain.from_iterable(map(_with_cousins, parts)))
 
 
 def header_lines(argument: Matcher[bytes]) -> Clues:
     """Names and values stand apart."""
     parts = re.split(r"[:\s]", required_literal(argument.text))
-    return _clue(to_bytes(max(parts, key=len)).lower())
+    return tuple(chain.from_iterable(_clue(to_bytes(part).lower()) for part in parts))
 
 
 def header_value(argument: NamedMatcher[bytes]) -> Clues:
@@ -74,10 +65,6 @@ def header_value(argument: NamedMatcher[bytes]) -> Clues:
 def content_type(argument: Matcher[bytes]) -> Clues:
     """The same for the header field of that name."""
     return (frozenset([b"content-type"]), *_bytes(argument))
-
-
-def _bytes(argument: Matcher[bytes]) -> Clues:
-    return _clue(to_bytes(required_literal(argument.text)).lower())
 
 
 def cookie(argument: NamedMatcher[str]) -> Clues:
@@ -94,5 +81,20 @@ def status(argument: Matcher[float]) -> Clues:
 
 def body(argument: BodyMatcher) -> Clues:
     """Content that is not encoded stands there as it is searched."""
-    literal = to_bytes(required_literal(argument.text)).lower()
-    return _clue(literal, b"content-encoding") if literal else ()
+    return _clue(to_bytes(required_literal(argument.text)).lower(), b"content-encoding")
+
+
+def _clue(*alternatives: bytes) -> Clues:
+    """A clue; none where an alternative is found everywhere."""
+    return (frozenset(alternatives),) if all(alternatives) else ()
+
+
+def _bytes(argument: Matcher[bytes]) -> Clues:
+    return _clue(to_bytes(required_literal(argument.text)).lower())
+
+
+def _with_cousins(literal: str) -> Clues:
+    """A literal of a regular expression for text, as far as it is ASCII: other letters have cases, too."""
+    lower = max(re.findall(rb"[\0-\x7f]+", to_bytes(literal)), key=len, default=b"").lower()
+    cousins = "".join(cousins for letter, cousins in _COUSINS.items() if letter in lower)
+    return _clue(lower, *map(to_bytes, cousins))

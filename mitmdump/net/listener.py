@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from ..model.connection import Address
 
 BACKLOG = 1024
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.02
 _OUT_OF_SOMETHING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 

@@ -143,6 +143,7 @@ class Exchange:
             await asyncio.wait({self._upload})  # until it has let go of the client's stream
         self._finish()
         if not self._request_done:  # what still comes must not destroy the answer
+            self.keep_alive = False
             await self.client.stream.linger(LINGER_SECONDS)
 
     async def _connect(self, target: Target) -> Upstream:
@@ -226,6 +227,8 @@ class Exchange:
         if stream.broken:
             upstream.stream.abort(StreamError("the client broke the connection before the response was complete"))
         elif self._request_done and not self.client.codec.has_rest and not stream.has_data:
+            # Mostly it has gone altogether, which TCP does not tell until something is sent to it.
+            upstream.stream.patience = min(upstream.stream.patience, self.client.services.settings.timeout_head)
             upstream.stream.write_eof()
 
     async def _download(self, events: list[Event]) -> None:
@@ -293,7 +296,7 @@ class Exchange:
             fields, framing = without(fields, {b"transfer-encoding"}), UNTIL_CLOSE
         self.keep_alive = (
             client.codec.keep_alive
-            and self._request_done
+            and (self._request_done or (upstream.codec.keep_alive and self._is_sending))
             and head.version == b"HTTP/1.1"
             and not upstream.codec.reads_until_close
             and not client.services.stopping

@@ -373,3 +373,17 @@ def test_who_is_from_the_internet_through_a_mapped_address(address, public):
 
 def test_who_has_no_address_is_not_from_the_internet():
     assert not is_public(Stream("client", Streams()))
+
+
+@in_loop
+async def test_a_client_that_has_ended_is_not_waited_for_longer_than_for_a_head():
+    """R5: mostly it has gone altogether, and its exchange would hold two connections until the server speaks."""
+    async with proxying(timeout_head=5) as proxy:
+        client, peer, _ = await exchange_begins(proxy, GET)
+        await peer.reads_head()
+        client.ends()
+        assert await peer.reads_all() == b""
+        upstream = next(stream for stream in proxy.services.streams._open if stream.peer == "server")
+        upstream.grow_older(6)
+        assert "the server sent nothing for 5 seconds" in (await proxy.flow()).error
+        client.closes()

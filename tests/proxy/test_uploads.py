@@ -73,27 +73,43 @@ async def test_an_upload_is_not_held_up():
         assert (await proxy.flow()).request_body == b"hello"
 
 
+EARLY = b"POST http://NAME/ HTTP/1.1\r\nHost: NAME\r\nContent-Length: 400000\r\n\r\n" + bytes(1000)
+
+
 @in_loop
-@pytest.mark.parametrize("end", [b"Connection: close\r\n", b""])
-async def test_an_early_response_reaches_a_client_that_is_still_sending(end, monkeypatch):
+async def test_an_early_response_that_ends_the_upload_reaches_a_client_that_is_still_sending():
     """413: what still comes must not destroy the answer (RFC 9112 section 9.6)."""
     async with proxying() as proxy:
-        head = b"POST http://NAME/ HTTP/1.1\r\nHost: NAME\r\nContent-Length: 400000\r\n\r\n"
-        client, peer, _ = await exchange_begins(proxy, head + bytes(1000))
+        client, peer, _ = await exchange_begins(proxy, EARLY)
         await peer.reads_head()
-        await peer.sends(b"HTTP/1.1 413 Too Large\r\n" + end + b"Content-Length: 2\r\n\r\nhi")
-        if end:
-            peer.closes()
+        await peer.sends(b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi")
+        peer.closes()
         await client.receives(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\n")
         await client.sends(bytes(399_000))
-        if not end:
-            await peer.reads(400_000)
         await client.receives(b"hi")
         await client.sees_end()
         client.closes()
         recorded = await proxy.flow()
         assert (recorded.flow.response.status_code, recorded.error) == (413, "")
         await proxy.ends()
+
+
+@in_loop
+async def test_after_an_early_response_and_the_rest_of_the_upload_the_client_is_kept():
+    async with proxying() as proxy:
+        client, peer, server = await exchange_begins(proxy, EARLY)
+        await peer.reads_head()
+        await peer.sends(OK)
+        await client.receives(OK)
+        await client.sends(bytes(399_000))
+        await peer.reads(400_000)
+        recorded = await proxy.flow()
+        assert (len(recorded.request_body), recorded.flow.request.body.complete, recorded.error) == (400_000, True, "")
+        await client.sends(GET.replace(b"NAME", server.name))
+        await peer.reads_head()
+        await peer.sends(OK)
+        await client.receives(OK)
+        await proxy.flow()
 
 
 @in_loop
