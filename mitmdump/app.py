@@ -85,14 +85,14 @@ def _read_back(settings: Settings, log: Log, filters: Filters) -> int:
 
 def _check_outputs(settings: Settings) -> None:
     """A file cannot be written twice, nor read and replaced, at a time. Raises OutputError."""
-    written = [settings.write] if settings.write else []
-    written += [file for file, _ in settings.save]
-    outputs = [(name, expand(name, time())) for name in written if name != "-"]
-    for number, (name, path) in enumerate(outputs):
-        if path in [other for _, other in outputs[:number]]:
+    seen: set[str] = set()
+    for name in settings.outputs:
+        path = name if name == "-" else os.path.realpath(expand(name, time()))
+        if path in seen:
             raise OutputError(f"cannot write {name} twice. Choose another file with -w or --save")
+        seen.add(path)
         for source in settings.read:
-            if _is_same(_status(path), _status(source)):
+            if name != "-" and _is_same(_status(path), _status(source)):
                 raise OutputError(f"cannot write {name}: it is also read (-r). Choose another file with -w or --save")
 
 

@@ -59,6 +59,16 @@ def _path(text: str) -> Path:
     return Path(text).expanduser()
 
 
+def _file(text: str) -> str:
+    if not text:
+        raise SettingsError("'' is no name of a file")
+    return text
+
+
+def _save(words: tuple[str, str]) -> tuple[str, str]:
+    return _file(words[0]), words[1]
+
+
 def _one_of(*words: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in words:
@@ -78,8 +88,10 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "-w, --write",
             "write",
             "Write the flows to FILE, a flow file. Conversions of strftime(3) in its name stand for the time of the "
-            "start. An existing file is replaced; '-' is stdout.",
+            "start. An existing file is replaced; '-' is stdout. May be repeated.",
             "FILE",
+            _file,
+            multiple=True,
         ),
         Option(
             "--save",
@@ -87,7 +99,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "Write the flows that match FILTER (one argument) to FILE, whatever the other filter says. May be "
             "repeated, each with a file of its own.",
             "FILE FILTER",
-            tuple,
+            _save,
             multiple=True,
         ),
         Option("--fsync", "fsync", "After each flow, wait until the disk has it, in case the machine itself dies."),
@@ -282,8 +294,19 @@ def settings_of(values: dict[str, Any]) -> Settings:
             raise SettingsError(f"{option.flags.split(', ')[-1]}: {error}") from None
     words = values.get("filter") or ()
     if words:
+        _refuse_files(words, reading=bool(values.get("read")))
         chosen["filter"] = " ".join(words)
     return Settings(**chosen)
+
+
+def _refuse_files(words: Sequence[str], *, reading: bool) -> None:
+    """A shell turns `-r *.flows` into one option and many words, which would all be filters. Raises SettingsError."""
+    for word in words:
+        if reading and Path(word).is_file():
+            raise SettingsError(
+                f"{word!r} is a file, but stands where the filter is. Give each file an -r of its own; to filter by "
+                f"this word, write '~u {word}'"
+            )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -42,7 +42,12 @@ class StreamError(PeerError):
 
 
 class TlsError(PeerError):
-    """A TLS session failed, in its handshake or later; the text names OpenSSL's reason or the peer's alert."""
+    """A TLS session failed, in its handshake or later; the text names OpenSSL's reason or the peer's alert.
+
+    `distrust`: the peer does not accept our certificate.
+    """
+
+    distrust = False
 
 
 class ConnectError(PeerError):

@@ -42,9 +42,10 @@ class Job:
         self.recorders: list[Recorder] = []
         self.failure: OSError | OutputError | None = None
         self.on_failure: Callable[[], object] = _do_nothing
-        main: list[Sink] = [] if settings.write is None else [self._record(settings.write)]
-        if not settings.quiet and settings.flow_detail and settings.write != "-":
-            main.append(TextSink(sys.stdout, settings.flow_detail, color=_use_color(settings)))
+        main: list[Sink] = [self._record(file) for file in settings.write]
+        if not settings.quiet and settings.flow_detail and "-" not in settings.outputs:
+            recording = bool(settings.outputs)
+            main.append(TextSink(sys.stdout, settings.flow_detail, _use_color(settings), dispensable=recording))
         self._outlets = [Outlet(filters.main, main, self._fail)]
         for (file, _), filter_ in zip(settings.save, filters.saved, strict=True):
             self._outlets.append(Outlet(filter_, [self._record(file)], self._fail))
@@ -95,8 +96,7 @@ class Job:
         """
         tally = self._outlets[0].tally
         written = sum(recorder.flows for recorder in self.recorders)
-        wanted = sum(outlet.tally.matched for outlet in self._outlets if outlet is not self._outlets[0])
-        wanted += tally.matched if self.settings.write is not None else 0
+        wanted = sum(outlet.tally.matched for outlet in self._outlets[1:]) + tally.matched * len(self.settings.write)
         return (
             f"{tally.seen} flows seen, {tally.matched} matched, {written} written, {tally.failed} failed, "
             f"{wanted - written} dropped"

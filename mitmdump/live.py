@@ -41,6 +41,8 @@ def run_proxy(settings: Settings, log: Log, filters: Filters) -> int:
 
     Raises MitmdumpError if the proxy cannot start.
     """
+    if settings.ready_file:  # one that somebody killed has left behind would be taken for ours
+        settings.ready_file.unlink(missing_ok=True)
     contexts = _contexts(settings, log)
     sockets = _bind(settings.listen_hosts, settings.listen_port)
     job = Job(settings, log, filters)
@@ -54,7 +56,7 @@ def _contexts(settings: Settings, log: Log) -> Contexts:
     is_new = not settings.confdir.exists()
     authority = Authority.load_or_create(settings.confdir, key_type=settings.ca_key, now=time())
     if is_new:
-        log.info(f"made a CA of your own; clients have to trust {settings.confdir / 'mitmdump-ca-cert.pem'}")
+        log.info(f"made a CA of your own; clients have to trust {authority.certificate_file}")
     return Contexts(authority, upstream_ca=settings.upstream_ca)
 
 
@@ -112,6 +114,7 @@ class _Proxy:
 
     async def run(self) -> None:
         """From the first client to the last."""
+        ready_file = self._job.settings.ready_file
         self._handle_signals()
         self._services.own_addresses = self._listener.addresses
         self._job.on_failure = self._stop_at_once
@@ -119,6 +122,8 @@ class _Proxy:
         ticker = asyncio.create_task(self._tick())
         self._announce()
         await self._stop.wait()
+        if ready_file:
+            ready_file.unlink(missing_ok=True)
         self._listener.stop()
         self._services.stopping = True
         self._services.close_idle(len(self._services.idle))
@@ -180,9 +185,7 @@ class _Proxy:
         """Say that we are ready, to people and to programs."""
         settings, log = self._job.settings, self._job.log
         addresses = [join_host_port(*address) for address in self._listener.addresses]
-        files = [settings.write] if settings.write else []
-        files += [file for file, _ in settings.save]
-        recording = f", recording to {' and '.join(files)}" if files else ""
+        recording = f", recording to {' and '.join(settings.outputs)}" if settings.outputs else ""
         log.info(f"listening on {' and '.join(addresses)}{recording}")
         if settings.ssl_insecure:
             log.error("server certificates are not verified (-k)")
@@ -190,7 +193,7 @@ class _Proxy:
             ready = {
                 "addresses": self._listener.addresses,
                 "pid": os.getpid(),
-                "ca": str(settings.confdir.absolute() / "mitmdump-ca-cert.pem"),
+                "ca": str(self._services.tls.ca_file.absolute()),
             }
             _write_atomically(settings.ready_file, json.dumps(ready) + "\n")
 

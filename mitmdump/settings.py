@@ -46,7 +46,7 @@ class Settings:
     WebSocket may well be quiet for long.
     """
 
-    write: str | None = None
+    write: tuple[str, ...] = ()
     save: tuple[tuple[str, str], ...] = ()
     read: tuple[str, ...] = ()
     server: bool = True
@@ -75,3 +75,8 @@ class Settings:
     timeout_quiet: float = 3600.0
     timeout_stop: float = 5.0
     debug: bool = False
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The flow files to be written."""
+        return (*self.write, *(file for file, _ in self.save))

@@ -9,10 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.flowfiles import a_file, a_flow, read
+from support.flowfiles import a_file, a_flow, a_tcp_flow, read
 
 from mitmdump import app
+from mitmdump.filter import parse
 from mitmdump.flowfile import open_flows
+from mitmdump.job import Filters, Job
+from mitmdump.log import Log
 from mitmdump.model.flow import Error
 from mitmdump.settings import Settings
 
@@ -56,13 +59,142 @@ def test_what_was_read_is_printed_and_counted(run, capture):
 def test_only_flows_that_match_are_printed_and_written(run, capture, tmp_path):
     target = tmp_path / "out.flows"
 
-    status, out, err = run(capture, filter="~u /2", write=str(target))
+    status, out, err = run(capture, filter="~u /2", write=(str(target),))
 
     with open_flows(target) as flows:
         assert [flow.id for flow in flows] == [2]
     assert (status, err) == (0, "mitmdump: " + summary(3, 1, 1, 1))
     assert "/2" in out
     assert "/1" not in out
+
+
+@pytest.fixture
+def variety(tmp_path: Path) -> Path:
+    """A file with six flows: 2 has an error, 3 a large body, 4 is a raw connection, 5 and 6 are as small as 1."""
+    flows = [a_flow(1), a_flow(2, error=Error("cut off", 0.0)), a_flow(3, bytes(70_000)), a_tcp_flow(4, b"x")]
+    path = tmp_path / "variety.flows"
+    path.write_bytes(a_file(*flows, a_flow(5), a_flow(6)))
+    return path
+
+
+def ids(path: Path) -> list[int]:
+    with open_flows(path) as flows:
+        return [flow.id for flow in flows]
+
+
+@pytest.mark.parametrize("main", [None, "~u /5", "~e"])
+def test_each_file_gets_the_flows_that_its_own_filter_wants(run, variety, tmp_path, main):
+    """R8"""
+    wanted = {"small": ("~sizes <1k", [1, 2, 5, 6]), "five": ("~u /5$", [5]), "none": ("~d other", [])}
+    save = tuple((str(tmp_path / name), text) for name, (text, _) in wanted.items())
+
+    status, _, err = run(variety, filter=main, write=(str(tmp_path / "all"),), save=save)
+
+    matched = {None: [1, 2, 3, 4, 5, 6], "~u /5": [5], "~e": [2]}[main]
+    assert {name: ids(tmp_path / name) for name in wanted} == {name: found for name, (_, found) in wanted.items()}
+    assert ids(tmp_path / "all") == matched
+    assert (status, err) == (0, "mitmdump: " + summary(6, len(matched), len(matched) + 5, 1))
+
+
+def test_flows_that_need_no_decoding_are_counted_like_any_other(run, variety, tmp_path):
+    """R8"""
+    status, _, err = run(variety, filter="~u /5$", save=((str(tmp_path / "saved"), "~u /6$"),))
+
+    assert (status, err, ids(tmp_path / "saved")) == (0, "mitmdump: " + summary(6, 1, 1, 1), [6])
+
+
+def test_standard_output_as_a_saved_file_holds_nothing_else(capture):
+    done = subprocess.run([*PROGRAM, "-nr", capture, "--save", "-", "~u /3", "~u /1"], capture_output=True, check=True)
+
+    assert [flow.id for flow in read(done.stdout)] == [3]
+    assert done.stderr.decode() == "mitmdump: " + summary(3, 1, 1, 1)
+
+
+def test_several_files_are_written_alike(run, capture, tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+
+    status, _, err = run(capture, filter="~u /2", write=(str(one), str(other)))
+
+    assert (status, ids(one), ids(other)) == (0, [2], [2])
+    assert err.endswith("3 flows seen, 1 matched, 2 written, 1 failed, 0 dropped\n")
+
+
+def test_a_bad_filter_of_a_saved_file_is_refused_before_any_file_is_emptied(run, capture, tmp_path):
+    kept, other = tmp_path / "kept", tmp_path / "other"
+    kept.write_text("precious")
+
+    status, out, err = run(capture, write=(str(kept),), save=((str(other), "~all"), (str(other), "~d a & ~c 99")))
+
+    first, expression, caret = err.splitlines()
+    assert (status, out, kept.read_text(), other.exists()) == (2, "", "precious", False)
+    assert first.startswith("mitmdump: bad filter: ~c needs a status")
+    assert caret.index("^") == expression.index("99")
+
+
+@pytest.mark.parametrize(
+    ("write", "save"),
+    [
+        (["out"], ["out"]),
+        (["out"], ["./out"]),
+        ([], ["one", "sub/../one"]),
+        (["other", "out"], ["link/out"]),
+        (["-"], ["-"]),
+        (["%Y"], ["%Y"]),
+    ],
+)
+def test_a_file_is_not_written_twice(run, capture, monkeypatch, write, save):
+    monkeypatch.chdir(capture.parent)
+    Path("sub").mkdir()
+    Path("link").symlink_to(".")
+    before = sorted(Path().iterdir())
+
+    status, out, err = run(capture, write=tuple(write), save=tuple((name, "~all") for name in save))
+
+    assert (status, out) == (2, "")
+    assert err == f"mitmdump: cannot write {save[-1]} twice. Choose another file with -w or --save\n"
+    assert sorted(Path().iterdir()) == before
+
+
+def test_all_files_are_reopened_where_they_were_moved(tmp_path):
+    """What SIGHUP does."""
+    names = ["main", "saved", "other"]
+    write, *saved = (str(tmp_path / name) for name in names)
+    settings = Settings(write=(write,), save=tuple((name, "~all") for name in saved), quiet=True)
+    everything = parse("~all")
+    job = Job(settings, Log(quiet=True), Filters(None, (everything, everything)))
+    job.outlet.put(a_flow(1))
+    for name in names:
+        (tmp_path / name).rename(tmp_path / f"{name}.1")
+
+    job.reopen()
+    job.outlet.put(a_flow(2))
+
+    assert (job.close(), job.summary()) == (0, summary(2, 2, 6, 0).rstrip())
+    assert [ids(tmp_path / name) for name in names] == [[2]] * 3
+    assert [ids(tmp_path / f"{name}.1") for name in names] == [[1]] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "sensitive", "found"),
+    [
+        ("~u EXAMPLE", False, [1, 2, 3]),
+        ("~u EXAMPLE", True, []),
+        ("~u example", True, [1, 2, 3]),
+        ('~u "(?-i:EXAMPLE)"', False, []),
+        ('~u "(?-i:example).COM"', False, [1, 2, 3]),
+        ('~u "(?i:EXAMPLE)"', True, [1, 2, 3]),
+        ("~b HELLO", True, []),
+        ("~b HELLO", False, [1, 2, 3]),
+        ("~hq x-number", True, []),
+        ("~hv x-number:1", True, [1]),
+    ],
+)
+def test_upper_and_lower_case_are_the_same_unless_asked_otherwise(run, capture, tmp_path, text, sensitive, found):
+    out, saved = tmp_path / "out", tmp_path / "saved"
+
+    status, _, _ = run(capture, filter=text, case_sensitive=sensitive, write=(str(out),), save=((str(saved), text),))
+
+    assert (status, ids(out), ids(saved)) == (0, found, found)
 
 
 def test_quiet_prints_no_flow_and_no_remark(run, capture):
@@ -106,7 +238,7 @@ def test_an_input_that_cannot_be_read_is_refused(run, tmp_path, content, complai
     if content is not None:
         path.write_bytes(content)
 
-    status, out, err = run(path, write=str(tmp_path / "out.flows"))
+    status, out, err = run(path, write=(str(tmp_path / "out.flows"),))
 
     assert (status, out) == (2, "")
     assert str(path) in err
@@ -121,7 +253,7 @@ def test_a_file_that_is_read_is_not_overwritten(run, capture, monkeypatch, how):
     os.link(capture, "in.%flows")
     before = capture.read_bytes()
 
-    status, _, err = run("in.flows", write=how)
+    status, _, err = run("in.flows", write=(how,))
 
     assert (status, err) == (
         2,
@@ -166,22 +298,25 @@ def test_a_torn_tail_is_damage(run, capture):
 def test_an_output_that_cannot_be_opened_is_refused(run, capture, tmp_path, name, complaint):
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
 
-    status, out, err = run(capture, write=str(tmp_path / name))
+    status, out, err = run(capture, write=(str(tmp_path / name),))
 
     assert (status, out) == (2, "")
     assert err.endswith(f"{complaint}\n")
 
 
-def test_an_output_that_takes_no_more_ends_the_run(run, capture, tmp_path):
+@pytest.mark.parametrize("saved", [False, True])
+def test_an_output_that_takes_no_more_ends_the_run(run, capture, tmp_path, saved):
+    path = str(tmp_path / "out.flows")
+    output = {"save": ((path, "~all"),)} if saved else {"write": (path,)}
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (capture.stat().st_size - 100, limits[1]))
     try:
-        status, _, err = run(capture, write=str(tmp_path / "out.flows"), flow_detail=0)
+        status, _, err = run(capture, flow_detail=0, **output)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     assert status == 1
-    assert err.startswith(f"mitmdump: cannot write {tmp_path / 'out.flows'}: file too large.")
+    assert err.startswith(f"mitmdump: cannot write {path}: file too large.")
     assert err.endswith(", 2 written, 1 failed, 1 dropped\n")
 
 

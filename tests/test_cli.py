@@ -189,3 +189,19 @@ def test_an_answer_that_nobody_reads_ends_quietly(question):
 
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_file_where_the_filter_stands_is_refused_when_reading(settings, capfd, tmp_path, monkeypatch):
+    """What a shell makes of `-r *.flows`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "b.flows").touch()
+
+    assert main(["-n", "-r", "a.flows", "b.flows"]) == 2
+    assert "'b.flows' is a file, but stands where the filter is. Give each file an -r" in capfd.readouterr().err
+    assert main(["-n", "-r", "a.flows", "~u b.flows"]) == 0
+
+
+def test_a_file_has_a_name(settings, capfd):
+    assert main(["-w", ""]) == 2
+
+    assert capfd.readouterr().err == "mitmdump: --write: '' is no name of a file\n"

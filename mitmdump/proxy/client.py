@@ -22,6 +22,13 @@ from .target import Origin, Target, connect_target, proxy_target, server_target
 from .tunnel import ESTABLISHED, tunnel
 from .upstreams import Upstreams
 
+# By the first byte, what clients speak whose proxy setting is not quite right.
+_OTHER_PROTOCOLS = {
+    b"\x16": "TLS (its address should be given to the client with http://, not https://)",
+    b"\x04": "SOCKS 4",
+    b"\x05": "SOCKS 5",
+}
+
 
 async def serve(services: Services, sock: socket.socket) -> None:
     """Serve a client that was just accepted, until it or we have had enough."""
@@ -49,6 +56,12 @@ async def serve(services: Services, sock: socket.socket) -> None:
 def is_public(stream: Stream) -> bool:
     """Does this client come from an address of the public internet?"""
     return stream.peername is not None and ip_address(stream.peername[0].partition("%")[0]).is_global
+
+
+def _refuse_other_protocols(data: bytes) -> None:
+    """Tell who speaks something else to the proxy what it speaks. Raises RemoteError."""
+    if other := _OTHER_PROTOCOLS.get(data[:1]):
+        raise RemoteError(f"the client speaks {other} to the proxy, which speaks HTTP", 400)
 
 
 class Client(Channel):
@@ -127,6 +140,8 @@ class Client(Channel):
                 services.idle.pop(self, None)
         stream.patience, stream.forgiving = settings.timeout_head, False
         try:
+            if self.origin is None and self.codec.idle:
+                _refuse_other_protocols(await stream.peek(1))
             return await self.receive()
         except RemoteError as error:
             await Exchange(self).refuse(error, error.head)

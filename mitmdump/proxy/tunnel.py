@@ -114,7 +114,10 @@ async def _intercept(client: Client, origin: Origin, connection: Connection, ope
         upstreams = await _reach(client, hello, origin, connection, opened)
         await _be_the_server(client, hello, asked, connection)
     except (TlsError, StreamError, CertificateError) as error:
-        client.services.warn(f"no TLS with {client.name} as {asked}: {error}")
+        advice = (
+            f". It has to trust {client.services.tls.ca_file}" if isinstance(error, TlsError) and error.distrust else ""
+        )
+        client.services.warn(f"no TLS with {client.name} as {asked}: {error}{advice}")
         _record_failure(client, connection, error)
         if upstreams:
             upstreams.close()

@@ -193,7 +193,7 @@ def _body(message: HttpMessage, kept: bytearray, limits: Limits, paint: Paint) -
         return
     yield from _cut(pretty.lines(decoded.data, content_type, limits.dumped), limits, paint)
     if len(kept) < length:
-        yield paint("note", f"(only the first {len(kept)} of {length} bytes were kept)")
+        yield paint("note", f"(only the first {len(kept)} of {length} bytes)")
     elif decoded.truncated:
         yield paint("note", f"(only the first {len(decoded.data)} decoded bytes)")
 
@@ -204,7 +204,7 @@ def _messages(passed: Passed, detail: int, paint: Paint) -> list[str]:
     limits = LIMITS[min(detail, 4)]
     lines = list(_indented(_cut(_message_lines(passed, limits), limits, paint)))
     if len(passed.messages) < passed.count:
-        note = f"(only the first {len(passed.messages)} of {passed.count} messages were kept)"
+        note = f"(only the first {len(passed.messages)} of {passed.count} messages)"
         lines.append(_INSIDE + paint("note", note))
     return lines
 

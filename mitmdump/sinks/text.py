@@ -34,12 +34,14 @@ class _Running(Passed):
 class TextSink(Sink):
     """Prints flows to `stream` in the detail of `render`, coloured or not.
 
-    BrokenPipeError passes through: the reader has seen enough, which is no failure. Any other failure of the stream
-    raises OutputError.
+    BrokenPipeError passes through: the reader has seen enough, which is no failure. Where the flows go elsewhere as
+    well, `dispensable`, it only ends the printing. Any other failure of the stream raises OutputError.
     """
 
-    def __init__(self, stream: TextIO, detail: int, color: bool) -> None:
+    def __init__(self, stream: TextIO, detail: int, color: bool, *, dispensable: bool = False) -> None:
         self._stream = stream
+        self._dispensable = dispensable
+        self._unread = False
         self._detail = detail
         self._color = color
         limits = LIMITS.get(min(detail, 4))
@@ -67,7 +69,8 @@ class TextSink(Sink):
         running = self._running.pop(flow.id, None)
         if running:
             self._room += running.held
-        self._write(render(flow, self._detail, self._color, running))
+        if not self._unread:
+            self._write(render(flow, self._detail, self._color, running))
 
     def _of(self, flow: Flow) -> _Running:
         running = self._running.get(flow.id)
@@ -94,7 +97,9 @@ class TextSink(Sink):
                 self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
             self._stream.flush()
         except BrokenPipeError:
-            raise
+            if not self._dispensable:
+                raise
+            self._unread = True
         except OSError as error:
             name = getattr(self._stream, "name", "the output")
             raise OutputError(f"cannot write flows to {name}: {error.strerror or error}") from error

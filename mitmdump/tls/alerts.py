@@ -67,6 +67,9 @@ _OUR_FINDINGS = {
 }
 
 
+DISTRUST = "the client does not trust our certificate"
+
+
 def explain(error: SSL.Error, peer: str, *, established: bool) -> str:
     """One sentence for an exception of pyOpenSSL: who ended the session, and why."""
     reasons = _reasons(error)
@@ -88,5 +91,5 @@ def _reasons(error: SSL.Error) -> list[str]:
 
 def _what_happened(code: int, peer: str, established: bool) -> str:
     if peer == "client" and code in _DISTRUST:
-        return "the client does not trust our certificate"
+        return DISTRUST
     return f"the {peer} ended the TLS session" if established else f"the {peer} refused the TLS handshake"

@@ -47,7 +47,8 @@ class Authority:
     """A CA that is ready to issue.
 
     `certificate` is its own; `chain` what a client needs between a leaf and the root that it trusts, so nothing if
-    we are the root; `leaf_key` the key that all leaves are for, never the CA's own.
+    we are the root; `leaf_key` the key that all leaves are for, never the CA's own; `certificate_file` is what clients
+    have to trust.
     """
 
     def __init__(self, key: Key, certificates: list[x509.Certificate], key_type: KeyType) -> None:
@@ -55,6 +56,7 @@ class Authority:
         self.certificate = certificates[0]
         self.chain = () if self.certificate.issuer == self.certificate.subject else tuple(certificates)
         self.leaf_key = _new_key(key_type)
+        self.certificate_file = Path(f"{CERTIFICATE_FILE}.pem")
         self._key = key
         self._template = self._make_template()
 
@@ -76,6 +78,7 @@ class Authority:
         except OSError as error:
             raise ConfdirError(f"cannot use the CA in {path}: {error.strerror or error}") from None
         authority = cls(*_parse_ca(pem, path, now), key_type)
+        authority.certificate_file = path.with_name(f"{path.stem}-cert.pem")  # mitmproxy calls its own so, too
         if path.name == CA_FILE:
             authority._write_certificate_files(confdir)
         return authority

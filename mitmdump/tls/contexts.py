@@ -52,13 +52,14 @@ _SYSTEM_ROOTS = (
 
 
 class Contexts:
-    """The source of TLS sessions.
+    """The source of TLS sessions. `ca_file` is what clients have to trust.
 
     `upstream_ca`: PEM file, or directory made by c_rehash, of roots that are trusted besides the system's. Raises
     SettingsError if there are none in it.
     """
 
     def __init__(self, authority: Authority, *, upstream_ca: Path | None = None, max_leaves: int = MAX_LEAVES) -> None:
+        self.ca_file = authority.certificate_file
         self._authority = authority
         self._max_leaves = max_leaves
         self._leaves: OrderedDict[LeafNames, x509.Certificate] = OrderedDict()

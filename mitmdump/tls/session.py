@@ -23,7 +23,7 @@ from OpenSSL import SSL, crypto
 
 from ..errors import LocalError, TlsError
 from ..model.connection import Connection
-from .alerts import explain
+from .alerts import DISTRUST, explain
 
 # Plaintext in one record, and so in one read (RFC 8446 section 5.1).
 _RECORD = 16 * 1024
@@ -137,7 +137,9 @@ class Session:
 
     def _failed(self, error: SSL.Error) -> TlsError:
         self._failure = explain(error, self.peer, established=self.established)
-        return TlsError(self._failure)
+        failure = TlsError(self._failure)
+        failure.distrust = self._failure.startswith(DISTRUST)
+        return failure
 
     @property
     def peer_certificates(self) -> tuple[bytes, ...]:

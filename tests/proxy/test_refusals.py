@@ -40,7 +40,8 @@ from support.transcripts import answered_page, ask, request
         (b"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n" + b"X: y\r\n" * 1001 + b"\r\n", 431, "1000 header fields"),
         (b"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", 431, "65536 bytes"),
         (b"GET http://a.test/ HTTP/2.0\r\nHost: a.test\r\n\r\n", 505, "version"),
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, "request line"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, "the client speaks TLS"),
+        (b"\x05\x01\x00", 400, "the client speaks SOCKS 5"),
         (b"GET http://a.te", 400, "inside a message head"),
     ],
 )

@@ -132,7 +132,7 @@ def test_a_message_larger_than_the_budget_is_kept_in_part():
     sink.finish(flow)
 
     assert f"-> raw, the first {LIMITS[3].bytes - text.MESSAGE_COST} of 1000000 bytes" in stream.getvalue()
-    assert "(only the first 1 of 2 messages were kept)" in stream.getvalue()
+    assert "(only the first 1 of 2 messages)" in stream.getvalue()
 
 
 def test_nothing_is_kept_of_a_finished_flow():
@@ -161,12 +161,19 @@ def test_many_flows_together_share_a_budget_and_what_is_kept_of_one_has_no_gap(m
     sink.data(second, Part.RESPONSE, b"fghi")
     sink.finish(second)
 
-    assert "        ab\n        (only the first 2 of 9 bytes were kept)\n" in stream.getvalue()
+    assert "        ab\n        (only the first 2 of 9 bytes)\n" in stream.getvalue()
 
 
 def test_a_broken_pipe_passes_through():
     with pytest.raises(BrokenPipeError):
         run(TextSink(Stream(BrokenPipeError(errno.EPIPE, "Broken pipe")), 1, False), http_flow())
+
+
+def test_where_flows_go_elsewhere_too_a_broken_pipe_only_ends_the_printing():
+    sink = TextSink(Stream(BrokenPipeError(errno.EPIPE, "Broken pipe")), 1, False, dispensable=True)
+
+    run(sink, http_flow())
+    run(sink, http_flow())
 
 
 def test_any_other_failure_is_an_output_error():

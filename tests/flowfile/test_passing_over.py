@@ -1,0 +1,111 @@
+"""Flows that nobody wants are counted instead of decoded; all that the file says otherwise is as if they had been."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import flowfiles
+from support.flowfiles import START, a_file, a_flow, a_tcp_flow, frames, live
+
+from mitmdump.flowfile import FlowReader, FlowWriter, frame
+from mitmdump.flowfile.upgrade import STEPS
+from mitmdump.model.flow import Error, Flow, Part
+
+
+def passing_over(data: bytes, unwanted: Any = lambda content: True) -> tuple[list[int], FlowReader]:
+    """The ids of the flows that were delivered all the same, and the reader."""
+    reader = FlowReader(BytesIO(data), name="test.flows", unwanted=unwanted)
+    return [flow.id for flow in reader], reader
+
+
+def test_an_unwanted_flow_is_counted_and_not_delivered() -> None:
+    delivered, reader = passing_over(a_file(a_flow(1), a_flow(2), a_flow(3)), lambda content: b"/2" in content)
+    assert (delivered, reader.passed_over, reader.damage) == ([1, 3], 1, [])
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [a_flow(1, error=Error("cut off", START)), a_flow(1, bytes(70_000)), a_tcp_flow(1, b"a message")],
+    ids=["with an error", "with pieces", "with messages"],
+)
+def test_a_flow_of_which_its_frame_does_not_tell_all_is_delivered(flow: Flow) -> None:
+    assert passing_over(a_file(flow))[0] == [1]
+
+
+def test_a_flow_that_began_in_an_earlier_frame_is_delivered_once() -> None:
+    written: list[bytes] = []
+    FlowWriter(written.append, created=START).start(live(a_flow())).finish(b"", b"hello")
+    delivered, reader = passing_over(b"".join(written))
+    assert (delivered, reader.passed_over, reader.cut_off) == ([1], 0, 0)
+
+
+def test_a_flow_that_was_cut_off_is_delivered_as_such() -> None:
+    written: list[bytes] = []
+    FlowWriter(written.append, created=START).start(live(a_flow())).data(Part.RESPONSE, b"he")
+    delivered, reader = passing_over(b"".join(written))
+    assert (delivered, reader.cut_off) == ([1], 1)
+
+
+def test_the_connections_of_later_flows_are_known_all_the_same() -> None:
+    client = a_flow().client_conn
+    flows = [a_flow(number, client_conn=client) for number in (1, 2)]
+    reader = FlowReader(BytesIO(a_file(*flows)), unwanted=lambda content: b"/2" not in content)
+    assert [flow.client_conn.peername for flow in reader] == [client.peername]
+
+
+def test_an_older_version_is_decoded_before_anything_is_said_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STEPS, 0, lambda _code, content: content)
+    _, *rest = frames(a_flow())
+    section = frame.encode(frame.SECTION, msgpack.packb({"format": "mitmdump-flows", "version": 0}))
+    assert passing_over(section + b"".join(rest))[0] == [1]
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_damaged_bytes_are_found_all_the_same(data: st.DataObject) -> None:
+    content = bytearray(a_file(a_flow(1), a_flow(2), a_flow(3)))
+    content[data.draw(st.integers(64, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    whole = FlowReader(BytesIO(content))
+    delivered = sum(1 for _ in whole)
+    _, reader = passing_over(bytes(content))
+    assert (reader.passed_over, reader.damage) == (delivered, whole.damage)
+
+
+MAP = {"id": 1, "kind": "http", "done": True}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xc0",
+        b"\x81",
+        b"\x81\xa2id",
+        b"\x81\xa2id\xdd\x7f\xff\xff\xff",
+        b"\x81\xa1x\xdd\x7f\xff\xff\xff",
+        b"\x81\x90\xc0",
+        b"\xde\xff\xff",
+        msgpack.packb(MAP) + b"\xc0",
+        msgpack.packb(MAP | {"id": []}),
+        msgpack.packb({"kind": "http", "done": True}),
+        msgpack.packb({"id": 1, "done": True}),
+        msgpack.packb(MAP | {"request": {}})[:-1] + b"\x91" * 2000,
+    ],
+)
+def test_what_is_no_flow_is_damage_also_where_it_is_unwanted(content: bytes) -> None:
+    """S6"""
+    delivered, reader = passing_over(a_file() + frame.encode(frame.FLOW, content))
+    assert (delivered, reader.passed_over, len(reader.damage)) == ([], 0, 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(flowfiles.flows, max_size=3, unique_by=lambda flow: flow.id))
+def test_every_flow_is_either_delivered_or_counted(flows: list[Flow]) -> None:
+    delivered, reader = passing_over(a_file(*flows))
+    assert len(delivered) + reader.passed_over == len(flows)
+    assert {flow.id for flow in flows if flow.error} <= set(delivered)
+    assert reader.damage == []
