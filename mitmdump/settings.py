@@ -44,6 +44,9 @@ class Settings:
     (slowloris). `timeout_idle` is how long a client's connection may stay without a request, more than browsers keep
     theirs (Chromium 300). `timeout_quiet` is for everything that has begun: a server at a breakpoint, a long poll or a
     WebSocket may well be quiet for long.
+
+    `max_connections` is some 200 MiB if each client fills its buffers, and more than a person or a test suite opens;
+    who is above it waits, nobody is refused. The limits on heads have their reasons in `wire.http1.Limits`.
     """
 
     write: tuple[str, ...] = ()

@@ -48,11 +48,11 @@ class Table:
         return name in self._checks
 
     def read(self, found: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Split a map from a file into the known, as values of the model, and the unknown.
+        """Split a map from a file into the known, as values of the model, and the unknown. The map itself is used up.
 
         Raises ValueError or TypeError where a known key has a value that it cannot have.
         """
-        known, unknown = {}, {}
+        unknown = {}
         checks = self._checks
         for name, value in found.items():
             try:
@@ -62,8 +62,11 @@ class Table:
                 continue
             if wanted is not None and type(value) is not wanted:
                 raise ValueError(f"{self.name} has a {type(value).__name__} as {name}")
-            known[name] = value if read is None else read(value)
-        return known, unknown
+            if read is not None:
+                found[name] = read(value)
+        for name in unknown:
+            del found[name]
+        return found, unknown
 
 
 def read_unsigned(value: Any) -> int:
