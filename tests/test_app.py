@@ -106,7 +106,8 @@ def test_flows_that_need_no_decoding_are_counted_like_any_other(run, variety, tm
 def test_standard_output_as_a_saved_file_holds_nothing_else(capture):
     done = subprocess.run([*PROGRAM, "-nr", capture, "--save", "-", "~u /3", "~u /1"], capture_output=True, check=True)
 
-    assert [flow.id for flow in read(done.stdout)] == [3]
+    flows = read(done.stdout)
+    assert ([flow.id for flow in flows], flows.damage) == ([3], [])
     assert done.stderr.decode() == "mitmdump: " + summary(3, 1, 1, 1)
 
 
