@@ -46,7 +46,8 @@ class Settings:
     WebSocket may well be quiet for long.
 
     `max_connections` is more than a person or a test suite opens; an intercepted client with its server takes some
-    70 KiB, so 2,000 take 140 MiB. Who is above it waits, nobody is refused. The limits on heads have their reasons in `wire.http1.Limits`.
+    70 KiB, so 2,000 take 140 MiB. Who is above it waits, nobody is refused. The limits on heads have their reasons in
+    `wire.http1.Limits`.
     """
 
     write: tuple[str, ...] = ()
