@@ -49,7 +49,7 @@ def encode(data: bytes, encoding: str) -> bytes:
     return data
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.binary(max_size=2000), st.lists(st.sampled_from(list(CODERS)), max_size=MAX_CODINGS), st.integers(1, 50))
 def test_any_list_of_codings_is_undone_in_reverse_order_however_the_bytes_are_split(data, names, step):
     coded = encode(data, ", ".join(names or [""]))
@@ -139,7 +139,7 @@ def test_more_codings_than_any_sender_has_use_for_raise():
         decode(b"x", ",".join(["identity"] * (MAX_CODINGS + 1)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=200), st.lists(st.sampled_from(CODED), min_size=1, max_size=2))
 def test_whatever_the_bytes_they_decode_or_raise_content_error(data, names):
     with suppress(ContentError):

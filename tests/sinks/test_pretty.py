@@ -181,7 +181,7 @@ def test_a_dump_shows_the_first_bytes_and_counts_the_others():
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.binary(max_size=60),
     st.sampled_from(["application/json", "text/html", "application/x-www-form-urlencoded", "image/jpeg", "", "text/x"])

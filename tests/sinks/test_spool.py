@@ -28,7 +28,7 @@ def kept(spool: Spool, part: Part) -> bytes:
     return b"".join(spool.pieces(part))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps, steps, st.sampled_from([1, 100, module.IN_MEMORY]))
 def test_what_goes_in_comes_out_in_its_order(first, second, in_memory):
     with pytest.MonkeyPatch.context() as patch:
