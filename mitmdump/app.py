@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import stat
-import traceback
 from functools import partial
 from pathlib import Path
 from time import time
 
 from .errors import MitmdumpError, OutputError
 from .filter import parse
-from .flowfile import open_flows
+from .flowfile import FlowReader, open_flows
 from .job import DAMAGED, DONE, OUTPUT_FAILED, REFUSED, Filters, Job
 from .log import Log
 from .settings import Settings
@@ -31,7 +31,7 @@ from .sinks.output import expand
 
 def run(settings: Settings) -> int:
     """Do what the settings say; returns the exit status. Never raises."""
-    log = Log(quiet=settings.quiet, verbose=settings.verbose)
+    log = Log(quiet=settings.quiet, verbose=settings.verbose, tracebacks=settings.debug)
     try:
         filters = _parse_filters(settings, log)
         _check_outputs(settings)
@@ -48,9 +48,7 @@ def run(settings: Settings) -> int:
     except KeyboardInterrupt:
         return DONE
     except Exception as error:  # noqa: BLE001  # a traceback never reaches a user who did not ask for it
-        if settings.debug:
-            traceback.print_exc()
-        log.error(f"this should not have happened: {type(error).__name__}: {error}. Please report it (--debug)")
+        log.bug(error)
         return OUTPUT_FAILED
 
 
@@ -62,25 +60,35 @@ def _parse_filters(settings: Settings, log: Log) -> Filters:
 
 
 def _read_back(settings: Settings, log: Log, filters: Filters) -> int:
-    """Flows from files, through the filter, to the sinks."""
+    """Flows from files, through the filter, to the sinks. SIGINT and SIGTERM end it early, with the files closed."""
     with contextlib.ExitStack() as files:
+        files.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
         unwanted = filters.rule_out if filters.main else None
-        readers = [(name, files.enter_context(open_flows(name, unwanted=unwanted))) for name in settings.read]
+        readers = [files.enter_context(open_flows(name, unwanted=unwanted)) for name in settings.read]
         job = Job(settings, log, filters)
-        for name, reader in readers:
-            for flow in reader:
-                job.outlet.put(flow)
+        with contextlib.suppress(KeyboardInterrupt):
+            for reader in readers:
+                _read_one(reader, job)
                 if job.failure:
                     break
-            job.outlet.pass_over(reader.passed_over)
-            if job.failure:
-                return job.close()
-            for damage in reader.damage:
-                log.warn(f"{name}: damaged: {damage.reason}; skipped {damage.size} bytes from byte {damage.offset} on")
-            if reader.cut_off:
-                log.info(f"{name}: {reader.cut_off} flows were cut off, because their capture was")
         status = job.close()
-        return DAMAGED if not status and any(reader.damage for _, reader in readers) else status
+        return DAMAGED if not status and any(reader.damage for reader in readers) else status
+
+
+def _read_one(reader: FlowReader, job: Job) -> None:
+    """The flows of one file, until its end or that of an output; and what there is to say of it."""
+    try:
+        for flow in reader:
+            job.outlet.put(flow)
+            if job.failure:
+                return
+    finally:
+        job.outlet.pass_over(reader.passed_over)
+    for damage in reader.damage:
+        place = f"skipped {damage.size} bytes from byte {damage.offset} on"
+        job.log.warn(f"{reader.name}: damaged: {damage.reason}; {place}")
+    if reader.cut_off:
+        job.log.info(f"{reader.name}: {reader.cut_off} flows were cut off, because their capture was")
 
 
 def _check_outputs(settings: Settings) -> None:

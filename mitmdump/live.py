@@ -137,15 +137,8 @@ class _Proxy:
 
     def _client_done(self, task: asyncio.Task[None]) -> None:
         self._clients.discard(task)
-        if task.cancelled() or (error := task.exception()) is None:
-            return
-        self._job.log.error(
-            f"this should not have happened: {type(error).__name__}: {error}. Please report it (--debug)"
-        )
-        if self._job.settings.debug:
-            import traceback  # rarely
-
-            traceback.print_exception(error)
+        if not task.cancelled() and (error := task.exception()):
+            self._job.log.bug(error)
 
     async def _tick(self) -> None:
         while True:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
+import traceback
 
 from .sinks.render import harmless
 
 
 class Log:
-    """Lines on stderr. `quiet` leaves only what is wrong, `verbose` adds what helps to find out why."""
+    """Lines on stderr. `quiet` leaves only what is wrong, `verbose` adds what helps to find out why.
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+    `tracebacks` shows those of our own bugs; otherwise no user ever sees one.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, tracebacks: bool = False) -> None:
         self._quiet = quiet
         self._verbose = verbose
+        self._tracebacks = tracebacks
 
     def error(self, *lines: str) -> None:
         """Something is wrong, and the user has to know."""
@@ -24,6 +29,12 @@ class Log:
             pass  # nobody is left to be told
 
     warn = error
+
+    def bug(self, error: BaseException) -> None:
+        """Something that is our own fault."""
+        if self._tracebacks:
+            traceback.print_exception(error)
+        self.error(f"this should not have happened: {type(error).__name__}: {error}. Please report it (--debug)")
 
     def info(self, text: str) -> None:
         """What is going on."""

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from support.flowfiles import a_file, a_flow, a_tcp_flow, read
 from mitmdump import app
 from mitmdump.filter import parse
 from mitmdump.flowfile import open_flows
+from mitmdump.flowfile.frame import END, Frames
 from mitmdump.job import Filters, Job
 from mitmdump.log import Log
 from mitmdump.model.flow import Error
@@ -385,3 +387,24 @@ def test_debugging_shows_the_traceback(run, capture, monkeypatch):
 
     assert status == 1
     assert err.startswith("Traceback")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_reading_that_is_interrupted_closes_its_files(capture, tmp_path, number):
+    """R7: of a pipe whose writer goes on; what has been read is written, and the file is whole."""
+    out = tmp_path / "out.flows"
+    command = [*PROGRAM, "-nr", "-", "-w", str(out), "--flow-detail", "1"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdin
+        assert running.stdout
+        running.stdin.write(capture.read_bytes())
+        running.stdin.flush()
+        running.stdout.readline()
+        running.send_signal(number)
+        _, err = running.communicate()
+
+    assert running.returncode == 0
+    assert b" written, " in err
+    with out.open("rb") as file:
+        assert [found.code for found in Frames(file.read, lambda *_: None)][-1] == END
+    assert ids(out)[0] == 1

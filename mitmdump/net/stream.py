@@ -74,7 +74,7 @@ class Stream(asyncio.Protocol):
     read, and one to write.
     """
 
-    def __init__(self, peer: str, streams: Streams, on_connect: Callable[[Stream], object] | None = None) -> None:
+    def __init__(self, peer: str, streams: Streams) -> None:
         self.peer = peer
         self.patience = float("inf")
         self.forgiving = True  # does a peer that sends anything get its time anew?
@@ -85,7 +85,6 @@ class Stream(asyncio.Protocol):
         self.peername: Address | None = None
         self.sockname: Address | None = None
         self._streams = streams
-        self._on_connect = on_connect
         self._session: Session | None = None
         self._buffer = b""
         self._eof = False
@@ -253,8 +252,6 @@ class Stream(asyncio.Protocol):
         self.peername = _address(transport.get_extra_info("peername"))
         self.sockname = _address(transport.get_extra_info("sockname"))
         self._streams.add(self)
-        if self._on_connect:
-            self._on_connect(self)
 
     def data_received(self, data: bytes) -> None:
         if self.forgiving:
