@@ -150,7 +150,8 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         Option(
             "--ready-file",
             "ready_file",
-            "Once the proxy listens, write FILE: JSON with its addresses, process id and CA certificate.",
+            "Once the proxy listens, write FILE: JSON with its addresses, process id and CA certificate. It is removed "
+            "at the end.",
             "FILE",
             _path,
         ),
