@@ -16,9 +16,9 @@ PACKAGE = Path(mitmdump.__file__).parent
 
 FLOORS = (
     {"errors", "model"},
-    {"filter", "flowfile", "wire", "tls", "settings"},
+    {"filter", "flowfile", "formats", "wire", "tls", "settings"},
     {"net", "sinks"},
-    {"proxy"},
+    {"files", "proxy"},
     {"app", "live", "job", "cli", "log", "__main__"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -16,7 +16,8 @@
 | `reader` | frames in, flows out |
 """
 
-from .reader import Damage, FlowReader, open_flows, recognise
+from ..model.reading import Damage
+from .reader import FlowReader, open_flows, recognise
 from .writer import FlowWriter, RunningFlow
 
 __all__ = ["Damage", "FlowReader", "FlowWriter", "RunningFlow", "open_flows", "recognise"]

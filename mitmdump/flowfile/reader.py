@@ -20,12 +20,13 @@ from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from ..errors import FlowFileError
 from ..model.body import Body
 from ..model.connection import Connection
 from ..model.flow import Error, Flow
+from ..model.reading import Damage
 from . import frame
 from .frame import Frame, Frames
 from .kept import KeptBody, KeptMessages, OnDisk, Spool, Store
@@ -43,14 +44,6 @@ _SEARCHED = 1024 * 1024
 
 _CUT_OFF = "the capture was cut off before this flow ended"
 _LOST = "a part of this flow was lost to damage in the file"
-
-
-class Damage(NamedTuple):
-    """A stretch of a file that could not be read: where, how many bytes were skipped, and what is wrong with them."""
-
-    offset: int
-    size: int
-    reason: str
 
 
 def recognise(head: bytes) -> bool:

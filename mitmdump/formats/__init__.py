@@ -1,0 +1,1 @@
+"""Capture formats of others, one module each; `FORMATS` is the table of them."""
