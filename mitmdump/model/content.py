@@ -211,14 +211,15 @@ def to_text(data: bytes, content_type: str) -> str:
     for mark, charset in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
             return data[len(mark) :].decode(charset, "replace")
-    charset = _stated_charset(content_type) or _sniffed_charset(data, content_type) or "utf_8"
+    charset = stated_charset(content_type) or _sniffed_charset(data, content_type) or "utf_8"
     try:
         return data.decode(charset, "replace")
     except LookupError:  # one of those aliases that are no text encodings, such as hex
         return data.decode("utf_8", "replace")
 
 
-def _stated_charset(content_type: str) -> str | None:
+def stated_charset(content_type: str) -> str | None:
+    """The charset that a Content-Type names, as Python calls it; None where it names none that we know."""
     match = _CHARSET_PARAMETER.search(content_type)
     return _known_charset(match[1]) if match else None
 

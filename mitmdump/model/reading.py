@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from .flow import Flow
@@ -24,11 +24,14 @@ class FlowSource(Protocol):
     holds; bodies that lie in the file can be read until `close`.
     """
 
-    name: str
-    damage: list[Damage]
-    cut_off: int
-    passed_over: int
-
+    @property
+    def name(self) -> str: ...
+    @property
+    def damage(self) -> Sequence[Damage]: ...
+    @property
+    def cut_off(self) -> int: ...
+    @property
+    def passed_over(self) -> int: ...
     def __iter__(self) -> Iterator[Flow]: ...
     def close(self) -> None:
         """Close the file."""
