@@ -66,6 +66,10 @@ class ContentError(MitmdumpError):
     """A body is not what its Content-Encoding says, or that names a coding we do not know."""
 
 
+class RedactionError(MitmdumpError):
+    """Nobody can tell where in a body its secrets are, so it must not be kept."""
+
+
 class FlowFileError(MitmdumpError):
     """A flow file cannot be read at all: not a flow file, or of a version that this program does not know."""
 

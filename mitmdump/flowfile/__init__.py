@@ -1,8 +1,6 @@
 """The flow file: what `-w` writes and `-r` reads. man/mitmdump-flows.5 is its normative description.
 
-    with open_flows("out.flows") as flows:
-        for flow in flows:
-            ...
+Files are opened by `mitmdump.files`, which knows other formats, too.
 
 | module | holds |
 |---|---|
@@ -12,12 +10,13 @@
 | `schema` | from the model to maps, and back |
 | `upgrade` | one step per older version |
 | `writer` | one section of a file |
-| `kept` | bytes that stay in the file, or wait in a spool |
+| `kept` | frames that stay in the file, or wait in a spool |
+| `raw` | a flow as it stands in a file, to be copied |
 | `reader` | frames in, flows out |
 """
 
-from ..model.reading import Damage
-from .reader import FlowReader, open_flows, recognise
-from .writer import FlowWriter, RunningFlow
+from .raw import RawFlow
+from .reader import FlowReader, holds_frame, recognise
+from .writer import RunningFlow, SectionWriter
 
-__all__ = ["Damage", "FlowReader", "FlowWriter", "RunningFlow", "open_flows", "recognise"]
+__all__ = ["FlowReader", "RawFlow", "RunningFlow", "SectionWriter", "holds_frame", "recognise"]

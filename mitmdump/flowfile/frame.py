@@ -54,6 +54,11 @@ def encode(code: int, content: bytes) -> bytes:
     return HEADER.pack(MARK, size + _CRC_SIZE, code, crc32(content, _SEEDS[code])) + content
 
 
+def code_of(whole: bytes) -> int:
+    """The type of a whole frame."""
+    return int.from_bytes(whole[5:6], "big", signed=True)
+
+
 class Frame(NamedTuple):
     """One whole frame; `offset` is where its content begins in the input."""
 
@@ -77,11 +82,6 @@ class Frames:
         self._base = offset  # where in the input the buffer begins
         self._ended = False
         self._vain = 0
-
-    def peek(self, size: int) -> bytes:
-        """The next `size` bytes, fewer only at the end, without taking them."""
-        self._have(size)
-        return self._buffer[self._at : self._at + size]
 
     def __iter__(self) -> Iterator[Frame]:
         while self._have(1):

@@ -1,4 +1,4 @@
-"""Bytes of flows that a reader does not hold in memory: where they are, and how to get them.
+"""Frames of flows that a reader does not hold in memory: where they are, and how to get at them.
 
 A file that can be read at any place is its own store (`OnDisk`): what is kept is offsets. What comes through a pipe is
 kept in a `Spool` per flow, which is freed with the flow.
@@ -16,6 +16,7 @@ from typing import Protocol
 from ..errors import FlowFileError
 from ..model.body import PIECE
 from ..model.message import Message
+from .frame import HEADER, Frame, encode
 from .packing import unpack
 from .schema import read_message
 
@@ -24,10 +25,10 @@ _IN_MEMORY = 1024 * 1024
 
 
 class Store(Protocol):
-    """Something that bytes can be read back from."""
+    """Something that frames can be read back from."""
 
-    def keep(self, offset: int, data: bytes) -> int:
-        """Keep bytes that stood at this offset of the input; returns their place."""
+    def keep(self, found: Frame) -> int:
+        """Keep a whole frame; returns the place of its content, which the header stands before."""
         ...
 
     def read(self, place: int, size: int) -> bytes:
@@ -42,9 +43,9 @@ class OnDisk:
         self._file = file
         self._name = name
 
-    def keep(self, offset: int, data: bytes) -> int:  # noqa: ARG002
-        """Nothing to do: there they are."""
-        return offset
+    def keep(self, found: Frame) -> int:
+        """Nothing to do: there it is."""
+        return found.offset
 
     def read(self, place: int, size: int) -> bytes:
         """Read without moving the position that the reader scans from."""
@@ -66,26 +67,48 @@ class Spool:
         self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  # freed with the flow
         self._end = 0
 
-    def keep(self, offset: int, data: bytes) -> int:  # noqa: ARG002
-        """Copy them."""
+    def keep(self, found: Frame) -> int:
+        """Copy it."""
         place = self._end
+        whole = encode(found.code, found.content)
         try:
             self._file.seek(place)
-            self._file.write(data)
+            self._file.write(whole)
         except OSError as error:
             raise FlowFileError(
                 f"cannot keep a flow until it is complete: {error.strerror}. Set TMPDIR to a directory with more room"
             ) from error
-        self._end += len(data)
-        return place
+        self._end += len(whole)
+        return place + HEADER.size
 
     def read(self, place: int, size: int) -> bytes:
-        """Read them back."""
+        """Read it back."""
         self._file.seek(place)
         return self._file.read(size)
 
     def __del__(self) -> None:
         self._file.close()
+
+
+class KeptFrames:
+    """All frames of one flow but its final one, in order; every iteration reads them anew."""
+
+    __slots__ = ("_ranges", "_store")
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._ranges = array("Q")
+
+    def add(self, found: Frame) -> int:
+        """Keep the next frame; returns the place of its content in the store."""
+        place = self._store.keep(found)
+        self._ranges.append(place - HEADER.size)
+        self._ranges.append(HEADER.size + len(found.content))
+        return place
+
+    def __iter__(self) -> Iterator[bytes]:
+        for place, size in _pairs(self._ranges):
+            yield self._store.read(place, size)
 
 
 class KeptBody:
@@ -98,11 +121,11 @@ class KeptBody:
         self._ranges = array("Q")  # place and size of each piece, in turn: a large body has very many
         self._size = 0
 
-    def add(self, offset: int, data: bytes) -> None:
-        """Keep the next piece, which stood at this offset of the input."""
-        self._ranges.append(self._store.keep(offset, data))
-        self._ranges.append(len(data))
-        self._size += len(data)
+    def add(self, place: int, size: int) -> None:
+        """The next piece stands there in the store."""
+        self._ranges.append(place)
+        self._ranges.append(size)
+        self._size += size
 
     def __len__(self) -> int:
         return self._size
@@ -123,10 +146,10 @@ class KeptMessages:
         self._store = store
         self._ranges = array("Q")
 
-    def add(self, offset: int, content: bytes) -> None:
-        """Keep the next MESSAGE frame's content."""
-        self._ranges.append(self._store.keep(offset, content))
-        self._ranges.append(len(content))
+    def add(self, place: int, size: int) -> None:
+        """The next MESSAGE frame's content stands there in the store."""
+        self._ranges.append(place)
+        self._ranges.append(size)
 
     def __len__(self) -> int:
         return len(self._ranges) // 2

@@ -160,7 +160,7 @@ CONNECTION = Table(
     Key("alpn_offers", _BINARIES, "The protocols that the connecting side offered (RFC 7301)."),
     Key("alpn", _BINARY, "The protocol that was chosen."),
     Key("sni", _STRING, "The server name that the connecting side asked for (RFC 6066)."),
-    Key("session_resumed", _BOOLEAN, "The TLS session continued an earlier one, so no certificates were sent."),
+    Key("session_resumed", _BOOLEAN, "The TLS session continued an earlier one; a server's certificates are of then."),
     Key("certificate_list", _BINARIES, "The certificates of the peer in DER, leaf first."),
     Key("verification", _STRING, "ok, or why the certificate of a server was not accepted. Absent: nothing to check."),
 )
@@ -182,15 +182,15 @@ FLOW = Table(
         Kind("string", str, _one_of("request", "response")),
         "request or response: which of the two was replayed.",
     ),
-    Key("timestamp_start", _TIME, "When it began."),
+    Key("timestamp_start", _TIME, "When it began. Absent: with its request."),
     Key("timestamp_end", _TIME, "When it ended."),
     Key("streamed", _PAIR, "Final frame only: how many bytes of request body and response body BODY frames brought."),
     Key("messages", _INTEGER, "Final frame only: how many MESSAGE frames belong to it."),
 )
 _MESSAGE_KEYS = (
-    Key("http_version", _STRING, "The version of HTTP, such as HTTP/1.1."),
+    Key("http_version", _STRING, "The version of HTTP, such as HTTP/1.1. Absent in a response: that of the request."),
     Key("headers", _FIELDS, "The header fields, name and value, as sent, in order."),
-    Key("body", _MAP, "See the map of that name."),
+    Key("body", _MAP, "See the map of that name. Absent: it is empty, and complete."),
     Key("trailers", _FIELDS, "The trailer fields. Absent: there was no trailer section."),
     Key("timestamp_start", _TIME, "When its first byte came."),
     Key("timestamp_end", _TIME, "When its last byte came."),
@@ -213,7 +213,11 @@ RESPONSE = Table(
 )
 BODY = Table(
     "body",
-    Key("length", _INTEGER, "How many bytes passed, chunked framing removed, content coding not. Absent: 0."),
+    Key(
+        "length",
+        _INTEGER,
+        "How many bytes passed, chunked framing removed, content coding not. Absent: as many as content has, or 0.",
+    ),
     Key("complete", _BOOLEAN, "The end of the body was seen. Absent: it was cut off, or is still running."),
     Key("sha256", Kind("binary", bytes), "SHA-256 of all that passed."),
     Key("content", _BINARY, "The bytes that were stored. Absent: they are in BODY frames, or were not stored."),

@@ -12,9 +12,10 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 
-# msgpack's C code makes an array as long as its header says before it has seen one element, up to 1,024 levels deep.
-# Arrays longer than this go to its Python twin, which only ever holds what was there.
-_LONG_ARRAY = 4096
+# msgpack's C code makes an array as long as its header says before it has seen one element, up to 1,024 levels deep: of
+# this length 4 MiB in all. Longer ones, which honest flows hardly have, go to its Python twin, which only ever holds
+# what was there.
+_LONG_ARRAY = 512
 
 # As deep as JSON is found in the wild; whoever walks a value recursively is safe.
 _DEPTH = 32

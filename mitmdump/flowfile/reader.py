@@ -6,19 +6,18 @@ file, or for a pipe in a spool. A flow never crosses from one section into anoth
 end, those still under way are delivered as cut off, with all that arrived of them.
 
 Damage is skipped and listed; nothing that a file holds makes the reader raise anything but FlowFileError.
+
+Which flow files there are, and opening them, is the matter of `mitmdump.files`.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from io import BytesIO, FileIO
 from itertools import chain, islice
-from os import PathLike
-from pathlib import Path
 from stat import S_ISREG
 from typing import Any, BinaryIO
 
@@ -29,8 +28,9 @@ from ..model.flow import Error, Flow
 from ..model.reading import Damage
 from . import frame
 from .frame import Frame, Frames
-from .kept import KeptBody, KeptMessages, OnDisk, Spool, Store
+from .kept import KeptBody, KeptFrames, KeptMessages, OnDisk, Spool, Store
 from .packing import outline, unpack
+from .raw import RawFlow
 from .schema import FORMAT, Told, read_connection, read_flow, read_message, read_piece, read_section
 from .upgrade import VERSION, check, upgrade
 from .writer import WINDOW
@@ -38,30 +38,35 @@ from .writer import WINDOW
 # The remembered connections of a hostile file: the same 16 KiB each that an honest one has at the very most.
 _WINDOW_BYTES = 16 * 1024 * WINDOW
 
-# A SECTION shows within so many bytes. If none does, the beginning may be damaged: a whole frame within so many more.
+# A SECTION that opens a file shows its format within so many bytes.
 _HEAD = 64
-_SEARCHED = 1024 * 1024
 
 _CUT_OFF = "the capture was cut off before this flow ended"
 _LOST = "a part of this flow was lost to damage in the file"
 
 
 def recognise(head: bytes) -> bool:
-    """Does a file that begins with these bytes (64 are enough) look like a flow file?"""
+    """Does a file that begins with these bytes (64 are enough) look like a flow file? One without bytes does not."""
+    if len(head) < _HEAD and head[:1] == b"\xc9":  # torn inside its first frame
+        return head[5:6] in (b"", b"\0")
     return head[:1] == b"\xc9" and head[5:6] == b"\0" and FORMAT.encode() in head[:_HEAD]
+
+
+def holds_frame(head: bytes) -> bool:
+    """Is there a whole frame in these bytes? So a flow file may be told whose beginning is damaged."""
+    return next(iter(Frames(BytesIO(head).read, lambda *_: None)), None) is not None
 
 
 class FlowReader:
     """The flows of a file, one after the other: `for flow in reader`.
 
-    `damage` and `cut_off` (how many flows were delivered without their end) grow on the way. With `strict`, damage
-    raises FlowFileError. `name` is what messages call the file. As a context manager it closes the file at the end;
-    bodies that lie in the file can be read until then.
+    `damage` and `cut_off` (how many flows were delivered without their end) grow on the way. `name` is what messages
+    call the file. Bodies that lie in the file can be read until it is closed.
 
     `unwanted` spares the work of decoding: it is asked about the content of FLOW frames, and where it says yes, and the
     frame is all there is of a flow without an error, the flow is not delivered but counted, in `passed_over`.
 
-    Raises FlowFileError, here or on the way, for what is no flow file or was written by a newer mitmdump.
+    Raises FlowFileError, here or on the way, where the file cannot be read or was written by a newer mitmdump.
     """
 
     def __init__(
@@ -69,7 +74,6 @@ class FlowReader:
         file: BinaryIO,
         *,
         name: str = "",
-        strict: bool = False,
         unwanted: Callable[[bytes], bool] | None = None,
     ) -> None:
         self.damage: list[Damage] = []
@@ -77,13 +81,15 @@ class FlowReader:
         self.passed_over = 0
         self.name = name or str(getattr(file, "name", "the input"))
         self._file = file
-        self._strict = strict
         self._unwanted = unwanted
         self._disk = _on_disk(file, self.name)
         self._version = VERSION
-        self._connections: OrderedDict[int, tuple[int, Connection]] = OrderedDict()  # id: size of the frame, and it
+        self._connections: OrderedDict[int, tuple[bytes, Connection]] = (
+            OrderedDict()
+        )  # id: content of the frame, and it
         self._connection_bytes = 0
         self._under_way: dict[int, _Assembly] = {}
+        self._delivered: tuple[Flow, bytes, Iterable[bytes]] | None = None  # with its final frame, and those before
         self._handlers: dict[int, Callable[[Frame, Any], Iterable[Flow]]] = {
             frame.SECTION: self._section,
             frame.CONNECTION: self._connection,
@@ -92,7 +98,6 @@ class FlowReader:
             frame.MESSAGE: self._message,
         }
         frames = Frames(self._read_some, self._damaged, file.tell() if self._disk else 0)
-        self._check_beginning(frames)
         following = iter(frames)
         first = list(islice(following, 1))
         self._check_version(first)
@@ -104,15 +109,22 @@ class FlowReader:
     def __next__(self) -> Flow:
         return next(self._flows)
 
-    def __enter__(self) -> FlowReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    @property
+    def raw(self) -> RawFlow | None:
+        """How the flow that was delivered last stands in the file, for those who copy it.
+
+        None where it does not stand there as it was delivered: cut off, damaged, or in an older version of the format.
+        """
+        if self._delivered is None:
+            return None
+        flow, final, before = self._delivered
+        ids = [each.id for each in (flow.client_conn, flow.server_conn) if each is not None]
+        known = tuple((each, self._connections[each][0]) for each in ids if each in self._connections)
+        return RawFlow(known, before, final)
 
     def _read_some(self, size: int) -> bytes:
         read = getattr(self._file, "read1", self._file.read)  # of a pipe, what is there
@@ -121,13 +133,6 @@ class FlowReader:
         except OSError as error:
             raise FlowFileError(f"cannot read {self.name}: {error.strerror or error}") from error
         return data
-
-    def _check_beginning(self, frames: Frames) -> None:
-        """An empty input holds no flows; one torn inside its first frame neither."""
-        head = frames.peek(_HEAD)
-        torn = len(head) < _HEAD and head[:1] in (b"", b"\xc9") and head[5:6] in (b"", b"\0")
-        if not torn and not recognise(head) and not _holds_frame(frames.peek(_SEARCHED)):
-            raise FlowFileError(f"{self.name} is not a flow file")
 
     def _check_version(self, first: list[Frame]) -> None:
         """Refuse a newer file before anything else is done with it."""
@@ -167,8 +172,6 @@ class FlowReader:
 
     def _damaged(self, offset: int, size: int, reason: str) -> None:
         self.damage.append(Damage(offset, size, reason))
-        if self._strict:
-            raise FlowFileError(f"{self.name} is damaged at byte {offset}: {reason}")
 
     def _section(self, _: Frame, content: Any) -> Iterable[Flow]:
         version = read_section(content)
@@ -180,29 +183,32 @@ class FlowReader:
         return self._deliver_cut_off()
 
     def _connection(self, found: Frame, content: Any) -> Iterable[Flow]:
-        connection, size = read_connection(content), len(found.content)
+        connection = read_connection(content)
         replaced = self._connections.pop(connection.id, None)
-        self._connections[connection.id] = (size, connection)
-        self._connection_bytes += size - (replaced[0] if replaced else 0)
+        self._connections[connection.id] = (found.content, connection)
+        self._connection_bytes += len(found.content) - (len(replaced[0]) if replaced else 0)
         while len(self._connections) > WINDOW or self._connection_bytes > _WINDOW_BYTES:
-            _, (size, _) = self._connections.popitem(last=False)
-            self._connection_bytes -= size
+            _, (forgotten, _) = self._connections.popitem(last=False)
+            self._connection_bytes -= len(forgotten)
         return ()
 
     def _find_connection(self, connection_id: int, side: Any) -> Connection:
         found = self._connections.get(connection_id)
         return Connection(side, connection_id) if found is None else found[1]
 
-    def _flow(self, _: Frame, content: Any) -> Iterable[Flow]:
+    def _flow(self, found: Frame, content: Any) -> Iterable[Flow]:
+        self._delivered = None
         flow, told = read_flow(content, self._find_connection)
         if not told.done:
-            self._assembly(flow.id).flow = flow
+            self._assembly(flow.id).begin(flow, found)
             return ()
         assembly = self._under_way.pop(flow.id, None)
         if assembly is not None:
             assembly.attach(flow)
-        if told.streamed is not None or told.messages is not None:
-            _mark_lost(flow, assembly or _Assembly(Spool()), told)
+        counted = told.streamed is not None or told.messages is not None
+        is_whole = not (counted and _mark_lost(flow, assembly or _Assembly(Spool()), told))
+        if is_whole and self._version == VERSION:
+            self._delivered = flow, found.content, assembly.frames if assembly else ()
         return (flow,)
 
     def _body(self, found: Frame, content: Any) -> Iterable[Flow]:
@@ -211,7 +217,8 @@ class FlowReader:
         body = assembly.bodies[part]
         if body is None:
             body = assembly.bodies[part] = KeptBody(assembly.store)
-        body.add(found.offset + len(found.content) - len(data), data)
+        place = assembly.frames.add(found)
+        body.add(place + len(found.content) - len(data), len(data))
         return ()
 
     def _message(self, found: Frame, content: Any) -> Iterable[Flow]:
@@ -219,7 +226,7 @@ class FlowReader:
         assembly = self._assembly(flow_id)
         if assembly.messages is None:
             assembly.messages = KeptMessages(assembly.store)
-        assembly.messages.add(found.offset, found.content)
+        assembly.messages.add(assembly.frames.add(found), len(found.content))
         return ()
 
     def _assembly(self, flow_id: int) -> _Assembly:
@@ -229,6 +236,7 @@ class FlowReader:
         return assembly
 
     def _deliver_cut_off(self) -> Iterator[Flow]:
+        self._delivered = None
         cut_off, self._under_way = self._under_way, {}
         for assembly in cut_off.values():
             flow = assembly.flow
@@ -247,13 +255,19 @@ class FlowReader:
 class _Assembly:
     """What has come of a flow whose final FLOW frame has not."""
 
-    __slots__ = ("bodies", "flow", "messages", "store")
+    __slots__ = ("bodies", "flow", "frames", "messages", "store")
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.frames = KeptFrames(store)
         self.flow: Flow | None = None
         self.bodies: list[KeptBody | None] = [None, None]
         self.messages: KeptMessages | None = None
+
+    def begin(self, flow: Flow, found: Frame) -> None:
+        """A FLOW frame that is not the final one."""
+        self.flow = flow
+        self.frames.add(found)
 
     def attach(self, flow: Flow) -> None:
         """Give the flow what came in frames of its own. Content inside a FLOW frame is in place of BODY frames."""
@@ -268,7 +282,7 @@ def _bodies(flow: Flow) -> tuple[Body | None, Body | None]:
     return flow.request.body if flow.request else None, flow.response.body if flow.response else None
 
 
-def _mark_lost(flow: Flow, assembly: _Assembly, told: Told) -> None:
+def _mark_lost(flow: Flow, assembly: _Assembly, told: Told) -> bool:
     """Compare what came with what the final frame says was written; a hole in a body must not go unnoticed."""
     lost = told.messages is not None and told.messages != len(assembly.messages or ())
     for body, kept, size in zip(_bodies(flow), assembly.bodies, told.streamed or (0, 0), strict=True):
@@ -278,6 +292,7 @@ def _mark_lost(flow: Flow, assembly: _Assembly, told: Told) -> None:
                 body.complete = False
     if lost:
         flow.error = flow.error or Error(_LOST, flow.timestamp_start)
+    return lost
 
 
 def _on_disk(file: BinaryIO, name: str) -> OnDisk | None:
@@ -286,34 +301,3 @@ def _on_disk(file: BinaryIO, name: str) -> OnDisk | None:
     if not isinstance(raw, FileIO) or not S_ISREG(os.fstat(raw.fileno()).st_mode):
         return None
     return OnDisk(raw, name)
-
-
-def _holds_frame(data: bytes) -> bool:
-    frames = Frames(BytesIO(data).read, lambda *_: None)
-    return next(iter(frames), None) is not None
-
-
-def open_flows(
-    file: str | PathLike[str] | BinaryIO, *, strict: bool = False, unwanted: Callable[[bytes], bool] | None = None
-) -> FlowReader:
-    """The flows of a file: a path, "-" for standard input, or a binary file object.
-
-        with open_flows("out.flows") as flows:
-            for flow in flows:
-                print(flow.request.url)
-
-    Raises FlowFileError where the file cannot be read, is no flow file, or is newer than this program. See FlowReader.
-    """
-    if file == "-":
-        return FlowReader(sys.stdin.buffer, name="standard input", strict=strict, unwanted=unwanted)
-    if not isinstance(file, str | PathLike):
-        return FlowReader(file, strict=strict, unwanted=unwanted)
-    try:
-        opened = Path(file).open("rb")  # noqa: SIM115  # the reader closes it
-    except OSError as error:
-        raise FlowFileError(f"cannot read {os.fspath(file)}: {error.strerror}") from error
-    try:
-        return FlowReader(opened, name=os.fspath(file), strict=strict, unwanted=unwanted)
-    except BaseException:
-        opened.close()
-        raise

@@ -2,7 +2,9 @@
 
 Writing a small flow is the hottest path of a recording proxy, so the maps are dict displays filled straight from the
 model. Reading is driven by the tables in `keys`, which check every value; a test holds the two together. Absent is
-absent: a value that the model has by itself (None, "", an empty tuple) is not written.
+absent: a value that the model has by itself (None, "", an empty tuple) is not written. Nor is, since most flows are
+small, what can be told by something else in the map: an empty body, the length of a body that is there, a time and a
+version that are the request's.
 
 Unknown keys of a flow and of the maps inside it travel in `Flow.extra`, those of a connection in `Connection.extra`.
 """
@@ -56,14 +58,17 @@ def flow_map(flow: Flow, request_content: bytes | None, response_content: bytes 
         "id": flow.id,
         "kind": flow.kind,
         "client": flow.client_conn.id,
-        "timestamp_start": flow.timestamp_start,
     }
     if flow.server_conn is not None:
         found["server"] = flow.server_conn.id
+    if flow.request is None or flow.request.timestamp_start != flow.timestamp_start:
+        found["timestamp_start"] = flow.timestamp_start
     if flow.request is not None:
         found["request"] = _request_map(flow.request, request_content)
     if flow.response is not None:
         found["response"] = _response_map(flow.response, response_content)
+        if flow.request is None or flow.request.http_version != flow.response.http_version:
+            found["response"]["http_version"] = flow.response.http_version
     if flow.error is not None:
         found["error"] = {"msg": flow.error.msg, "timestamp": flow.error.timestamp}
     if flow.timestamp_end is not None:
@@ -82,7 +87,7 @@ def flow_map(flow: Flow, request_content: bytes | None, response_content: bytes 
 
 
 def _request_map(request: Request, content: bytes | None) -> Map:
-    found = {
+    found: Map = {
         "method": _wire(request.method),
         "scheme": request.scheme,
         "host": request.host,
@@ -90,8 +95,10 @@ def _request_map(request: Request, content: bytes | None) -> Map:
         "path": _wire(request.path),
         "http_version": request.http_version,
         "headers": request.headers.fields,
-        "body": _body_map(request.body, content),
     }
+    body = _body_map(request.body, content)
+    if body is not None:
+        found["body"] = body
     if request.authority:
         found["authority"] = _wire(request.authority)
     if request.trailers is not None:
@@ -106,10 +113,11 @@ def _request_map(request: Request, content: bytes | None) -> Map:
 def _response_map(response: Response, content: bytes | None) -> Map:
     found: Map = {
         "status_code": response.status_code,
-        "http_version": response.http_version,
         "headers": response.headers.fields,
-        "body": _body_map(response.body, content),
     }
+    body = _body_map(response.body, content)
+    if body is not None:
+        found["body"] = body
     if response.reason:
         found["reason"] = _wire(response.reason)
     if response.trailers is not None:
@@ -121,9 +129,12 @@ def _response_map(response: Response, content: bytes | None) -> Map:
     return found
 
 
-def _body_map(body: Body, content: bytes | None) -> Map:
+def _body_map(body: Body, content: bytes | None) -> Map | None:
+    """The map of a body, None for one that is empty."""
     found: Map = {}
-    if body.length:
+    if content == b"" and body.complete and not body.length and body.sha256 is None:
+        return None
+    if body.length and (content is None or len(content) != body.length):
         found["length"] = body.length
     if body.complete:
         found["complete"] = True
@@ -143,12 +154,15 @@ def _wire(text: str) -> bytes:
 
 
 def _add_unknown(found: Map, extra: Map, table: keys.Table) -> None:
-    """Put unknown keys back where they were. The map that they were in may be gone; then so are they."""
+    """Put unknown keys back where they were. The map that they were in may be gone; then so are they.
+
+    Only an empty body is none because it is not worth a map.
+    """
     for name, value in extra.items():
         if name not in table:
             found[name] = plain(value)
-        elif name in found and name in _INNER:
-            _add_unknown(found[name], value, _INNER[name])
+        elif name == "body" or (name in found and name in _INNER):
+            _add_unknown(found.setdefault(name, {"complete": True, "content": b""}), value, _INNER[name])
 
 
 _INNER = {"request": keys.REQUEST, "response": keys.RESPONSE, "body": keys.BODY, "error": keys.ERROR}
@@ -175,11 +189,15 @@ def read_flow(content: Any, connection: Callable[[int, str], Connection]) -> tup
     known, unknown = _read(content, keys.FLOW, "id", "kind")
     told = Told(known.pop("done", False), known.pop("streamed", None), known.pop("messages", None))
     client, server = known.pop("client", None), known.pop("server", None)
+    if "request" in known and "response" in known:
+        known["response"].setdefault("http_version", known["request"].get("http_version", ""))
     for name, make in _MAKERS.items():
         if name in known:
             known[name], inner = make(known[name])
             if inner:
                 unknown[name] = inner
+    if "timestamp_start" not in known and "request" in known:
+        known["timestamp_start"] = known["request"].timestamp_start or 0.0
     if "metadata" in known:
         known["metadata"] = plain(known["metadata"])
     known["client_conn"] = Connection("client") if client is None else connection(client, "client")
@@ -260,6 +278,8 @@ def _read_http(content: Map, table: keys.Table) -> tuple[Map, Map]:
         known["body"], inner = _read_body(known["body"])
         if inner:
             unknown["body"] = inner
+    else:
+        known["body"] = Body(complete=True, source=b"")
     return known, unknown
 
 

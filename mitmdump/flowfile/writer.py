@@ -1,8 +1,9 @@
 """Writing flow files: the frames of one section, each in one call of `write`, so that what was written survives us.
 
-A small flow that has ended is one FLOW frame with its bodies inside (`FlowWriter.write`). A flow that is large, or not
-over yet, is a `RunningFlow`: a FLOW frame with what is known so far, BODY and MESSAGE frames as things pass, and the
-final FLOW frame. `FlowWriter.add` chooses between the two for a flow that is all there.
+A small flow that has ended is one FLOW frame with its bodies inside (`SectionWriter.write`). A flow that is large, or
+not over yet, is a `RunningFlow`: a FLOW frame with what is known so far, BODY and MESSAGE frames as things pass, and
+the final FLOW frame. `SectionWriter.add` chooses between the two for a flow that is all there; `copy` takes one out of
+another file as it stands there.
 
 A CONNECTION frame goes before the first flow that names the connection, and again when its facts have changed or when
 4,096 other CONNECTION frames have been written since: readers need not remember more (`WINDOW`), and neither do we.
@@ -23,6 +24,7 @@ from ..model.flow import Flow, Part
 from ..model.message import Message
 from . import frame
 from .packing import make_packer
+from .raw import RawFlow
 from .schema import FORMAT, Map, connection_map, flow_map
 from .upgrade import VERSION
 
@@ -38,7 +40,7 @@ WINDOW = 4096
 _facts = attrgetter(*(field.name for field in fields(Connection) if field.name not in ("id", "side", "extra")))
 
 
-class FlowWriter:
+class SectionWriter:
     """One section of a flow file.
 
     `write` is called with whole frames; what it raises goes through to the caller, who must not go on writing then.
@@ -84,6 +86,21 @@ class FlowWriter:
             running.message(message)
         running.finish(*(b"" if body.source is not None else None for body in bodies))
 
+    def copy(self, raw: RawFlow) -> None:
+        """Write a flow as it stands in another file, byte for byte, with the connections that readers need for it.
+
+        Raises FlowFileError where that file cannot be read any more.
+        """
+        front = b"".join(self._introduce(*connection) for connection in raw.connections)
+        for whole in raw.before:
+            self._write(front + whole)
+            front = b""
+            code = frame.code_of(whole)
+            self.pieces += code == frame.BODY
+            self.messages += code == frame.MESSAGE
+        self._write(front + frame.encode(frame.FLOW, raw.final))
+        self.flows += 1
+
     def close(self) -> None:
         """Write the END frame. The writer must not be used afterwards."""
         counts = {name: getattr(self, name) for name in ("connections", "flows", "pieces", "messages")}
@@ -120,16 +137,25 @@ class FlowWriter:
 
     def _connection_frame(self, connection: Connection) -> bytes:
         """A CONNECTION frame, or nothing where readers know it already."""
-        known = self._known
-        facts = hash(_facts(connection))
-        if known.get(connection.id) == facts:
+        if not self._is_news(connection.id, hash(_facts(connection))):
             return b""
-        known[connection.id] = facts
-        known.move_to_end(connection.id)
+        return frame.encode(frame.CONNECTION, self._pack(connection_map(connection)))
+
+    def _introduce(self, connection_id: int, content: bytes) -> bytes:
+        """The same, of a connection as it stands in another file."""
+        return frame.encode(frame.CONNECTION, content) if self._is_news(connection_id, hash(content)) else b""
+
+    def _is_news(self, connection_id: int, facts: int) -> bool:
+        """Must a connection be written, before a flow that names it? Takes note that it is."""
+        known = self._known
+        if known.get(connection_id) == facts:
+            return False
+        known[connection_id] = facts
+        known.move_to_end(connection_id)
         if len(known) > WINDOW:
             known.popitem(last=False)
         self.connections += 1
-        return frame.encode(frame.CONNECTION, self._pack(connection_map(connection)))
+        return True
 
 
 class RunningFlow:
@@ -137,7 +163,7 @@ class RunningFlow:
 
     __slots__ = ("_digests", "_flow", "_has_response", "_messages", "_streamed", "_writer")
 
-    def __init__(self, writer: FlowWriter, flow: Flow) -> None:
+    def __init__(self, writer: SectionWriter, flow: Flow) -> None:
         self._writer = writer
         self._flow = flow
         self._digests = (sha256(), sha256())

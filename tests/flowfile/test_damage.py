@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import random
+import tracemalloc
+from collections.abc import Iterator
+from io import BytesIO
 
 import msgpack
 import pytest
@@ -13,7 +16,8 @@ from support import flowfiles
 from support.flowfiles import START, a_file, a_flow, a_tcp_flow, frames, live, read, values
 
 from mitmdump.errors import FlowFileError
-from mitmdump.flowfile import FlowWriter, frame
+from mitmdump.flowfile import SectionWriter, frame
+from mitmdump.flowfile.frame import Frames
 from mitmdump.model.flow import Flow, Part
 
 
@@ -21,7 +25,7 @@ from mitmdump.model.flow import Flow, Part
 def a_small_file() -> tuple[bytes, ...]:
     """One of each: the calls of the writer."""
     written: list[bytes] = []
-    writer = FlowWriter(written.append, created=START, software="test")
+    writer = SectionWriter(written.append, created=START, software="test")
     writer.add(a_flow(1))
     running = writer.start(live(a_flow(2)))
     running.data(Part.RESPONSE, b"hel")
@@ -55,6 +59,18 @@ def test_any_prefix_of_a_file_gives_a_prefix_of_its_flows() -> None:
         assert finished(data[:size]) == WHOLE[: sum(final <= size for final in finals)], size
 
 
+def test_a_cut_is_told_from_the_last_whole_frame_on() -> None:
+    """S2: a file that ends between two frames is not damaged."""
+    data = b"".join(a_small_file())
+    ends = [0, *(found.offset + len(found.content) for found in Frames(BytesIO(data).read, lambda *_: None))]
+    for size in range(len(data) + 1):
+        found = read(data[:size])
+        list(found)
+        whole = max(end for end in ends if end <= size)
+        wanted = [] if whole == size else [(whole, size - whole, "the file ends inside a frame")]
+        assert [tuple(damage) for damage in found.damage] == wanted, size
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(flowfiles.flows, max_size=3, unique_by=lambda flow: flow.id), st.floats(0, 1))
 def test_any_prefix_of_any_file_gives_a_prefix_of_its_flows(flows: list[Flow], part: float) -> None:
@@ -64,12 +80,13 @@ def test_any_prefix_of_any_file_gives_a_prefix_of_its_flows(flows: list[Flow], p
     assert told == finished(data)[: len(told)]
 
 
-def test_a_flipped_bit_costs_at_most_the_flow_that_it_is_in() -> None:
+@pytest.mark.parametrize("flip", [*(1 << bit for bit in range(0, 8, 3)), 0xFF], ids=hex)
+def test_a_flipped_bit_costs_at_most_the_flow_that_it_is_in(flip: int) -> None:
     """S5"""
     data = b"".join(a_small_file())
     for offset in range(len(data)):
         broken = bytearray(data)
-        broken[offset] ^= 1 << offset % 8
+        broken[offset] ^= flip
         found = read(bytes(broken))
         intact = [told for told in values(found) if told in WHOLE]
         assert len(intact) >= len(WHOLE) - 2, offset  # a lost connection is missing in the flows that name it
@@ -141,6 +158,39 @@ def test_a_msgpack_bomb_is_damage(bomb: bytes, code: int) -> None:
     found = read(a_file() + frame.encode(code, bomb) + a_file(a_flow()))
     assert len(list(found)) == 1
     assert [damage.size for damage in found.damage] == ([] if code == frame.END else [10 + len(bomb)])
+
+
+@pytest.mark.parametrize("garbage", [b"\0", b"\xc9", b"garbage" * 50, b"\xc9\0\0\0\x20\2" * 9, bytes(range(256)) * 20])
+@pytest.mark.parametrize("place", range(12))
+def test_garbage_between_frames_costs_no_flow(garbage: bytes, place: int) -> None:
+    """S5: before, between and after."""
+    calls = list(a_small_file())
+    place = min(place, len(calls))
+    found = read(b"".join([*calls[:place], garbage, *calls[place:]]))
+    assert values(found) == WHOLE
+    assert [damage[:2] for damage in found.damage] == [(sum(map(len, calls[:place])), len(garbage))]
+
+
+def lengths_that_lie() -> Iterator[bytes]:
+    """Files in which a frame, or a value inside of one, claims to be much larger than the file is."""
+    data = b"".join(a_small_file())
+    for length in (2**20, frame.MAX_CONTENT, 2**31, 2**32 - 1):
+        yield a_file() + frame.HEADER.pack(frame.MARK, length, frame.FLOW, 0) + data
+        yield b"".join(frame.HEADER.pack(frame.MARK, length, frame.BODY, 0) for _ in range(2000)) + data
+    for head in (b"\xdd", b"\xdf", b"\xc6", b"\xdb"):  # array, map, binary and string, with 32 bits of length
+        for inner in (b"", b"\xa2id", b"\x01\x01"):
+            for length in (2**24, 2**32 - 1):
+                yield a_file() + frame.encode(frame.FLOW, inner + head + length.to_bytes(4, "big")) + data
+    yield a_file() + frame.encode(frame.FLOW, b"\xdc\x02\0" * 5000) + data
+
+
+def test_no_number_in_a_file_is_the_size_of_an_allocation() -> None:
+    """S5, S6"""
+    for data in lengths_that_lie():
+        tracemalloc.start()
+        assert finished(data)[-len(WHOLE) :] == WHOLE
+        assert tracemalloc.get_traced_memory()[1] < 6_000_000 + 20 * len(data)
+        tracemalloc.stop()
 
 
 def test_damage_says_where_how_much_and_why() -> None:

@@ -101,15 +101,3 @@ def test_checksums_in_vain_have_a_budget(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(frame, "crc32", lambda content, seed: summed.append(len(content)))
     parse(data)
     assert sum(summed) < (1 << 20) + 5 * len(data)
-
-
-def test_peeked_bytes_are_still_there() -> None:
-    frames = Frames(BytesIO(encode(frame.END, b"\x80")).read, lambda *damage: None)
-    assert frames.peek(3) == b"\xc9\0\0"
-    assert [found.code for found in frames] == [frame.END]
-
-
-def test_offsets_are_those_of_the_contents() -> None:
-    one = encode(frame.FLOW, MAP)
-    found = list(Frames(BytesIO(one + one).read, lambda *damage: None, 1000))
-    assert [each.offset for each in found] == [1010, 1010 + len(one)]

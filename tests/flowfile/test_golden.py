@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from support.flowfiles import a_file, read, value, values
 
-from mitmdump.flowfile import open_flows
+from mitmdump.files import open_flows
 from mitmdump.flowfile.upgrade import VERSION
 
 GOLDEN = Path(__file__).parents[1] / "golden"

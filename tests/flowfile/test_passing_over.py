@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support import flowfiles
 from support.flowfiles import START, a_file, a_flow, a_tcp_flow, frames, live
 
-from mitmdump.flowfile import FlowReader, FlowWriter, frame
+from mitmdump.flowfile import FlowReader, SectionWriter, frame
 from mitmdump.flowfile.upgrade import STEPS
 from mitmdump.model.flow import Error, Flow, Part
 
@@ -39,14 +39,14 @@ def test_a_flow_of_which_its_frame_does_not_tell_all_is_delivered(flow: Flow) ->
 
 def test_a_flow_that_began_in_an_earlier_frame_is_delivered_once() -> None:
     written: list[bytes] = []
-    FlowWriter(written.append, created=START).start(live(a_flow())).finish(b"", b"hello")
+    SectionWriter(written.append, created=START).start(live(a_flow())).finish(b"", b"hello")
     delivered, reader = passing_over(b"".join(written))
     assert (delivered, reader.passed_over, reader.cut_off) == ([1], 0, 0)
 
 
 def test_a_flow_that_was_cut_off_is_delivered_as_such() -> None:
     written: list[bytes] = []
-    FlowWriter(written.append, created=START).start(live(a_flow())).data(Part.RESPONSE, b"he")
+    SectionWriter(written.append, created=START).start(live(a_flow())).data(Part.RESPONSE, b"he")
     delivered, reader = passing_over(b"".join(written))
     assert (delivered, reader.cut_off) == ([1], 1)
 

@@ -18,6 +18,8 @@ def a_full_flow() -> Flow:
     assert flow.request
     assert flow.response
     flow.request.authority = "example.com"
+    flow.request.http_version = "HTTP/1.0"
+    flow.timestamp_start -= 1
     for message in (flow.request, flow.response):
         message.trailers = Headers([(b"t", b"1")])
         message.body.sha256 = bytes(32)
@@ -70,6 +72,36 @@ def test_every_key_of_the_tables_is_written_and_no_other() -> None:
     }
     for table, map_ in written.items():
         assert {key.name for key in table.keys} == set(map_), table.name
+
+
+def test_what_something_else_in_the_map_tells_is_not_written_but_read() -> None:
+    flow = a_flow()
+    found = as_read(flow_map(flow, b"", b"hello"))
+    assert "timestamp_start" not in found
+    assert "body" not in found["request"]
+    assert found["response"]["body"] == {"complete": True, "content": b"hello"}
+    assert "http_version" not in found["response"]
+    assert value(read_flow(found, lambda *_: flow.client_conn)[0].response) == value(flow.response)
+    assert value(read_flow(as_read(flow_map(flow, b"", b"hello")), find)[0].request) == value(flow.request)
+
+
+@pytest.mark.parametrize(("request_start", "start"), [(None, 0.0), (5.0, 0.0), (5.0, 5.0), (None, 5.0), (0.0, 0.0)])
+def test_a_flow_begins_when_it_began(request_start: float | None, start: float) -> None:
+    flow = a_flow(timestamp_start=start)
+    assert flow.request
+    flow.request.timestamp_start = request_start
+    assert read_flow(as_read(flow_map(flow, b"", b"")), find)[0].timestamp_start == start
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"), [("HTTP/1.1", "HTTP/1.1"), ("HTTP/1.1", ""), ("", "HTTP/1.0"), ("", "")]
+)
+def test_a_response_has_its_own_version(asked: str, answered: str) -> None:
+    flow = a_flow()
+    assert flow.request and flow.response
+    flow.request.http_version, flow.response.http_version = asked, answered
+    again, _ = read_flow(as_read(flow_map(flow, b"", b"")), find)
+    assert again.response and again.response.http_version == answered
 
 
 def test_every_field_of_the_model_has_a_key() -> None:

@@ -7,7 +7,7 @@ import msgpack
 import pytest
 from support.flowfiles import START, a_flow, a_tcp_flow, frames, live
 
-from mitmdump.flowfile import FlowWriter, frame, writer
+from mitmdump.flowfile import SectionWriter, frame, writer
 from mitmdump.model.connection import Connection
 from mitmdump.model.flow import Part
 from mitmdump.model.message import Message
@@ -18,7 +18,7 @@ class Written:
 
     def __init__(self) -> None:
         self.calls: list[bytes] = []
-        self.writer = FlowWriter(self.calls.append, created=START, software="test")
+        self.writer = SectionWriter(self.calls.append, created=START, software="test")
 
     @property
     def frames(self) -> list[tuple[int, Any]]:
@@ -42,7 +42,7 @@ def test_a_small_flow_is_one_write_with_its_connections_before_it() -> None:
     written.writer.write(a_flow(), b"", b"hello")
     assert len(written.calls) == 2
     assert [code for code, _ in written.frames[1:]] == [frame.CONNECTION, frame.CONNECTION, frame.FLOW]
-    assert written.of_type(frame.FLOW)[0]["response"]["body"] == {"length": 5, "complete": True, "content": b"hello"}
+    assert written.of_type(frame.FLOW)[0]["response"]["body"] == {"complete": True, "content": b"hello"}
 
 
 def test_a_connection_is_written_once_while_its_facts_stay_the_same() -> None:
@@ -85,7 +85,7 @@ def test_a_running_flow_is_a_partial_flow_then_pieces_then_the_final_flow() -> N
     partial, final = written.of_type(frame.FLOW)
     assert "done" not in partial
     assert written.of_type(frame.BODY) == [[1, 1, b"abc"], [1, 1, b"def"]]
-    assert (final["done"], final["streamed"], final["request"]["body"]["content"]) == (True, [0, 6], b"")
+    assert (final["done"], final["streamed"], "body" in final["request"]) == (True, [0, 6], False)
     digest = sha256(b"abcdef").digest()
     assert final["response"]["body"] == {"length": 6, "complete": True, "sha256": digest}
 
@@ -152,7 +152,7 @@ def test_what_write_raises_goes_through() -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        FlowWriter(write, created=START)
+        SectionWriter(write, created=START)
 
 
 def test_lone_surrogates_and_odd_metadata_do_not_stop_a_capture() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from mitmdump.flowfile import FlowReader, FlowWriter
+from mitmdump.flowfile import FlowReader, SectionWriter
 from mitmdump.model.body import Body
 from mitmdump.model.connection import Connection
 from mitmdump.model.flow import Error, Flow
@@ -74,7 +74,7 @@ def a_file(*flows: Flow, closed: bool = True) -> bytes:
 def frames(*flows: Flow, closed: bool = True) -> list[bytes]:
     """What the writer wrote, call by call."""
     written: list[bytes] = []
-    writer = FlowWriter(written.append, created=START, software="test")
+    writer = SectionWriter(written.append, created=START, software="test")
     for flow in flows:
         writer.add(flow)
     if closed:

@@ -20,7 +20,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -84,15 +84,18 @@ def make(
     key: Any = None,
     key_identifiers: bool = True,
     digest: hashes.HashAlgorithm | None = None,
+    extensions: tuple[x509.ExtensionType, ...] = (),
 ) -> Identity:
     """A certificate, self-signed without `issuer`.
 
     `names` become subject alternative names (addresses as such), and the first the common name, unless `common_name`
     (or "" for none), `subject` and `alternatives` (both complete) say otherwise. `days`: validity relative to now.
-    `key`: a private key, or "rsa".
+    `key`: a private key, "rsa" or "ed25519". `extensions`: others, not critical.
     """
     if key == "rsa":
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    if key == "ed25519":
+        key = ed25519.Ed25519PrivateKey.generate()
     key = key or ec.generate_private_key(ec.SECP256R1())
     default_name = names[0] if names else f"Test {'CA' if ca else 'leaf'} {next(_numbers)}"
     common_name = default_name if common_name is None else common_name
@@ -122,6 +125,10 @@ def make(
     alternatives = [general_name(name) for name in names] if alternatives is None else alternatives
     if alternatives:
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=not common_name)
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
+    if isinstance(issuer_key, ed25519.Ed25519PrivateKey):  # which has a digest of its own
+        return Identity(builder.sign(issuer_key, None), key, issuer)
     return Identity(builder.sign(issuer_key, digest or hashes.SHA256()), key, issuer)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from mitmdump.flowfile import FlowReader, open_flows
+from mitmdump.files import Flows, open_flows
 from mitmdump.model.flow import Flow
 
 from .tools import wait_until
@@ -35,17 +35,23 @@ class Proxy:
     `expected` (regular expressions).
     """
 
-    def __init__(self, directory: Path, *options: str | Path, limits: str = "") -> None:
-        """`limits`: shell commands that come first, such as "ulimit -n 64"."""
+    def __init__(
+        self, directory: Path, *options: str | Path, limits: str = "", within: Callable[..., list[str]] | None = None
+    ) -> None:
+        """`limits`: shell commands that come first, such as "ulimit -n 64". `within`: makes another command of a
+        command, which runs it elsewhere (`network.Host.command`).
+        """
         self.capture = directory / "capture.flows"
         self.expected: list[str] = []
         self._ready = directory / "ready.json"
         self._stdout, self._stderr = directory / "stdout", directory / "stderr"
-        self._reader: FlowReader | None = None
+        self._reader: Flows | None = None
         ours = ["-p", "0", "--ready-file", self._ready, "-w", self.capture]
         command = [str(PROGRAM), *map(str, ours), *map(str, options)]
         if limits:
             command = ["/bin/sh", "-c", f'{limits}; exec "$@"', "sh", *command]
+        if within:
+            command = within(*command)
         assert PROGRAM.exists(), f"{PROGRAM} is missing: install the package first (pip install -e .)"
         with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
@@ -58,6 +64,7 @@ class Proxy:
             raise
         ready = json.loads(self._ready.read_text())
         self.addresses: list[tuple[str, int]] = [(host, port) for host, port in ready["addresses"]]
+        self.modes: list[str] = ready["modes"]
         self.port = self.addresses[0][1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.ca = Path(ready["ca"])

@@ -20,7 +20,10 @@ from pathlib import Path
 from time import time
 from typing import Any
 
+from OpenSSL import SSL
+
 from mitmdump.filter import parse
+from mitmdump.model.connection import Address
 from mitmdump.model.flow import Flow, Part
 from mitmdump.model.message import Message
 from mitmdump.proxy.client import serve
@@ -130,6 +133,29 @@ def contexts() -> tuple[Contexts, Authority]:
         return Contexts(authority, upstream_ca=trusted), authority
 
 
+def trusting() -> SSL.Context:
+    """A client's context that trusts our CA only."""
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.get_cert_store().add_cert(SSL.X509.from_cryptography(contexts()[1].certificate))
+    context.set_verify(SSL.VERIFY_PEER)
+    return context
+
+
+class Going:
+    """A lookup that says of every connection that it was going there, or that it cannot tell."""
+
+    def __init__(self, destination: Address | OSError) -> None:
+        self._destination = destination
+
+    def prepare(self, _listening: socket.socket, /) -> bool:
+        return True
+
+    def find(self, _sock: socket.socket) -> Address:
+        if isinstance(self._destination, OSError):
+            raise self._destination
+        return self._destination
+
+
 class Proxy:
     """A running proxy, without a listener."""
 
@@ -146,10 +172,11 @@ class Proxy:
         self._peers: list[Peer] = []
         self._servers: list[Server] = []
 
-    async def client(self, *, buffers: int = 0) -> Peer:
-        """A new client, connected."""
+    async def client(self, *, buffers: int = 0, going_to: Address | OSError | None = None) -> Peer:
+        """A new client, connected; as if redirected on its way to some address, if that can be told."""
         theirs, ours = connected(buffers=buffers)
-        self.tasks.append(asyncio.create_task(serve(self.services, ours)))
+        lookup = Going(going_to) if going_to else None
+        self.tasks.append(asyncio.create_task(serve(self.services, ours, lookup)))
         self._peers.append(Peer(theirs))
         return self._peers[-1]
 

@@ -18,7 +18,12 @@ _PACKAGES = {
     "certutil": "libnss3-tools",
     "gnutls-cli": "gnutls-bin",
     "go": "golang",
+    "ip": "iproute2",
     "java": "default-jdk-headless",
+    "node": "nodejs",
+    "nft": "nftables",
+    "nsenter": "util-linux",
+    "unshare": "util-linux",
 }
 _PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 
