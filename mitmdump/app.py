@@ -7,14 +7,12 @@
 | 2 | refused before the first flow could pass |
 | 3 | the input was damaged; what could be read was processed |
 
-Reading back imports nothing of the network; the proxy's half is `live`.
+Flows come from files (`readback`, which imports nothing of the network) or from clients (`live`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import stat
 from functools import partial
 from pathlib import Path
@@ -22,9 +20,9 @@ from time import time
 
 from .errors import MitmdumpError, OutputError
 from .filter import parse
-from .flowfile import FlowReader, open_flows
-from .job import DAMAGED, DONE, OUTPUT_FAILED, REFUSED, Filters, Job
+from .job import DONE, OUTPUT_FAILED, REFUSED, Filters
 from .log import Log
+from .readback import read_back
 from .settings import Settings
 from .sinks.output import expand
 
@@ -36,7 +34,9 @@ def run(settings: Settings) -> int:
         filters = _parse_filters(settings, log)
         _check_outputs(settings)
         if settings.read:
-            return _read_back(settings, log, filters)
+            return read_back(settings, log, filters)
+        if settings.follow or settings.sort:
+            raise OutputError("nothing to do for --follow or --sort: there is no -r FILE to read")
         if not settings.server:
             raise OutputError("nothing to do: -n starts no server, and there is no -r FILE to read")
         from .live import run_proxy  # asyncio, OpenSSL and all that is behind them
@@ -57,38 +57,6 @@ def _parse_filters(settings: Settings, log: Log) -> Filters:
     understood = partial(parse, case_sensitive=settings.case_sensitive, now=time(), warn=log.warn)
     main = None if settings.filter is None else understood(settings.filter)
     return Filters(main, tuple(understood(text) for _, text in settings.save))
-
-
-def _read_back(settings: Settings, log: Log, filters: Filters) -> int:
-    """Flows from files, through the filter, to the sinks. SIGINT and SIGTERM end it early, with the files closed."""
-    with contextlib.ExitStack() as files:
-        files.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
-        unwanted = filters.rule_out if filters.main else None
-        readers = [files.enter_context(open_flows(name, unwanted=unwanted)) for name in settings.read]
-        job = Job(settings, log, filters)
-        with contextlib.suppress(KeyboardInterrupt):
-            for reader in readers:
-                _read_one(reader, job)
-                if job.failure:
-                    break
-        status = job.close()
-        return DAMAGED if not status and any(reader.damage for reader in readers) else status
-
-
-def _read_one(reader: FlowReader, job: Job) -> None:
-    """The flows of one file, until its end or that of an output; and what there is to say of it."""
-    try:
-        for flow in reader:
-            job.outlet.put(flow)
-            if job.failure:
-                return
-    finally:
-        job.outlet.pass_over(reader.passed_over)
-    for damage in reader.damage:
-        place = f"skipped {damage.size} bytes from byte {damage.offset} on"
-        job.log.warn(f"{reader.name}: damaged: {damage.reason}; {place}")
-    if reader.cut_off:
-        job.log.info(f"{reader.name}: {reader.cut_off} flows were cut off, because their capture was")
 
 
 def _check_outputs(settings: Settings) -> None:

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import chain
+from time import time
+from typing import Any, NamedTuple
 
-from .errors import OutputError
+from .errors import OutputError, SettingsError
 from .filter import Filter
 from .log import Log
+from .redaction import Redactor
 from .settings import Settings
 from .sinks.base import Sink
-from .sinks.recorder import Recorder
+from .sinks.filesink import FileSink
+from .sinks.lines import JsonSink
+from .sinks.recorder import make_recorder
+from .sinks.redact import Redacting, read_key
+from .sinks.series import Rotation
+from .sinks.stats import StatsSink
 from .sinks.tap import Outlet, Outlets
 from .sinks.text import TextSink
+from .sinks.trim import Trimming
 
 DONE, OUTPUT_FAILED, REFUSED, DAMAGED = 0, 1, 2, 3
 
@@ -34,35 +44,97 @@ class Job:
     """One run of the program: its sinks, how it ended, and what is said about it.
 
     Making one empties the output files, so it is made when nothing else can be refused any more. Raises OutputError.
+    `is_over`: no more flows are to be taken. `on_failure` is told when that is because an output failed, `on_enough`
+    when it is because of --stop-after.
     """
 
     def __init__(self, settings: Settings, log: Log, filters: Filters) -> None:
         self.settings = settings
         self.log = log
-        self.recorders: list[Recorder] = []
+        self.recorders: list[FileSink[Any]] = []
+        self._rotation = Rotation.of(settings, log.warn)
         self.failure: OSError | OutputError | None = None
+        self.is_over = False
         self.on_failure: Callable[[], object] = _do_nothing
-        main: list[Sink] = [self._record(file) for file in settings.write]
-        if not settings.quiet and settings.flow_detail and "-" not in settings.outputs:
-            recording = bool(settings.outputs)
-            main.append(TextSink(sys.stdout, settings.flow_detail, _use_color(settings), dispensable=recording))
-        self._outlets = [Outlet(filters.main, main, self._fail)]
+        self.on_enough: Callable[[], object] = _do_nothing
+        self._goes_on = settings.on_write_error == "pass"
+        self._since = time()
+        self._redactor = _redactor(settings, log)
+        self._warn_once = cache(log.warn)
+        main: list[Sink] = [self._file(file) for file in settings.write]
+        main += map(self._guarded, self._printing())
+        limit = settings.stop_after.flows if settings.stop_after else None
+        self._outlets = [Outlet(filters.main, main, self._fail, limit=limit, on_full=self._stop)]
         for (file, _), filter_ in zip(settings.save, filters.saved, strict=True):
-            self._outlets.append(Outlet(filter_, [self._record(file)], self._fail))
-        self._sinks = [sink for outlet in self._outlets for sink in outlet.sinks]
+            self._outlets.append(Outlet(filter_, [self._file(file)], self._fail))
         self.outlet = Outlets(self._outlets) if settings.save else self._outlets[0]
 
-    def _record(self, file: str) -> Recorder:
-        recorder = Recorder(file, fsync=self.settings.fsync)
+    def _printing(self) -> Iterator[Sink]:
+        """What goes to stdout, if anything does."""
+        settings, recording = self.settings, bool(self.settings.outputs)
+        if settings.stats:
+            yield StatsSink(sys.stdout)
+        elif settings.json and settings.flow_detail:
+            yield self._trimmed(JsonSink(sys.stdout, contents=settings.flow_detail > 2, dispensable=recording))
+        elif not settings.quiet and settings.flow_detail and "-" not in settings.outputs:
+            yield TextSink(sys.stdout, settings.flow_detail, _use_color(settings), dispensable=recording)
+
+    def _file(self, file: str) -> Sink:
+        """A file, behind what keeps secrets and large bodies from it."""
+        return self._guarded(self._trimmed(self._record(file)))
+
+    def _trimmed(self, sink: Sink) -> Sink:
+        return sink if self.settings.body_limit is None else Trimming(sink, self.settings.body_limit)
+
+    def _guarded(self, sink: Sink) -> Sink:
+        return Redacting(sink, self._redactor, self._warn_once) if self._redactor else sink
+
+    def _record(self, file: str) -> FileSink[Any]:
+        path = file.removeprefix("+")
+        append = self.settings.append or path != file
+        recorder = make_recorder(
+            path, append=append, fsync=self.settings.fsync, rotation=self._rotation, warn=self.log.warn
+        )
         self.recorders.append(recorder)
         return recorder
 
+    def tick(self, now: float) -> None:
+        """Called about every quarter of a second; `now` in Unix seconds."""
+        self.outlet.tick(now)
+        self.check(now)
+
+    def check(self, now: float) -> None:
+        """Have so much time passed, or so many bytes been written, that it is enough?"""
+        stop = self.settings.stop_after
+        if stop is None or self.is_over:
+            return
+        passed, written = now - self._since, self._bytes()
+        if (stop.seconds and passed >= stop.seconds) or (stop.bytes and written >= stop.bytes):
+            self._stop()
+
+    def _bytes(self) -> int:
+        """What was written; where there are no files, what passed."""
+        if self.recorders:
+            return sum(recorder.written for recorder in self.recorders)
+        return self._outlets[0].tally.bytes
+
+    def _stop(self) -> None:
+        """Stop in good order."""
+        if not self.is_over and self.settings.stop_after:
+            self.is_over = True
+            self.log.info(f"stopping, as --stop-after {self.settings.stop_after.text} says")
+            self.on_enough()
+
     def _fail(self, error: OSError | OutputError) -> None:
+        """An output can take no more: that is the end, unless the user thinks otherwise."""
+        goes_on = self._goes_on and not isinstance(error, BrokenPipeError)
         if not isinstance(error, BrokenPipeError):
-            self.log.error(str(error))
+            self.log.error(f"{error}. Going on without it" if goes_on else str(error))
         if self.failure is None or isinstance(self.failure, BrokenPipeError):
             self.failure = error
-        self.on_failure()
+        if not goes_on:
+            self.is_over = True
+            self.on_failure()
 
     def reopen(self) -> None:
         """Go on in new files, where somebody has moved the old ones away."""
@@ -74,12 +146,13 @@ class Job:
 
     def close(self) -> int:
         """Close the sinks, say what there is to say, and return the exit status."""
-        for sink in self._sinks:
-            try:
-                sink.close()
-            except (OSError, OutputError) as error:
-                if self.failure is None:
-                    self._fail(error)
+        self._goes_on = False
+        for outlet in self._outlets:
+            outlet.close()
+        if self._rotation.commands:
+            self._rotation.commands.wait()
+        for note in chain.from_iterable(recorder.notes for recorder in self.recorders):
+            self.log.warn(note)
         self.log.info(self.summary())
         if self.failure is None:
             return DONE
@@ -100,11 +173,20 @@ class Job:
         return (
             f"{tally.seen} flows seen, {tally.matched} matched, {written} written, {tally.failed} failed, "
             f"{wanted - written} dropped"
-        )
+        ) + (f", {tally.passed_through} passed through" if tally.passed_through else "")
 
 
 def _do_nothing() -> None:
     pass
+
+
+def _redactor(settings: Settings, log: Log) -> Redactor | None:
+    """What --redact asks for. Raises SettingsError."""
+    if not settings.redact:
+        if settings.redact_key:
+            raise SettingsError("--redact-key says how to redact, and nothing says what: give --redact, too")
+        return None
+    return Redactor(chain.from_iterable(settings.redact), read_key(settings.redact_key, log.warn))
 
 
 def _use_color(settings: Settings) -> bool:

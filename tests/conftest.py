@@ -1,6 +1,23 @@
 """What holds for all tests: none of them asserts a time, so hypothesis gives every example the time it takes."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
+from support.tools import run
 
 settings.register_profile("mitmdump", deadline=None)
 settings.load_profile("mitmdump")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A directory on a disk of its own with room for 128 KiB. Only root can mount one."""
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=128k", "none", directory)
+    yield directory
+    run("umount", "--lazy", directory)

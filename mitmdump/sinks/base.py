@@ -12,6 +12,7 @@ of the flow that will ever be known is known.
 
 from __future__ import annotations
 
+from ..flowfile.raw import RawFlow
 from ..model.flow import Flow, Part
 from ..model.message import Message
 
@@ -36,6 +37,21 @@ class Sink:
 
     def finish(self, flow: Flow) -> None:
         """Nothing more of this flow will come: it is complete, or `flow.error` says why not."""
+
+    def put(self, flow: Flow, raw: RawFlow | None = None) -> None:  # noqa: ARG002  # for those who can copy
+        """A whole flow, as it comes from a file; all of the above at once.
+
+        `raw` is how it stands in that file, where it does so just as it is given here: a flow file may copy that.
+        Who changes flows on their way to a sink must not hand it on.
+        """
+        self.begin(flow)
+        for part, message in zip(Part, (flow.request, flow.response), strict=True):
+            if message is not None and self.wants_bodies:
+                for piece in message.body.pieces():
+                    self.data(flow, part, piece)
+        for each in flow.messages:
+            self.message(flow, each)
+        self.finish(flow)
 
     def tick(self, now: float) -> None:
         """Called about every quarter of a second while flows run; `now` in Unix seconds."""

@@ -4,47 +4,56 @@ A flow whose bodies are small is kept in memory until it has ended, and is then 
 past 64 KiB, a message comes, or a tick finds the flow older than a quarter of a second, it is written as it runs: from
 then on each piece goes into the file as it passes, so even `kill -9` loses no more than the first half second of it.
 
-`reopen` (SIGHUP, after logrotate has moved the file) starts a new file. A flow that is being written as it runs is
-finished in the file in which it began, which stays open until its last such flow has ended: nothing is torn apart and
-nothing is lost, but who compresses the old file should wait for that (`delaycompress`).
+Which file that is, and when the next one is begun, is the matter of `series`: by rotation, or with `reopen` (SIGHUP,
+after logrotate has moved the file). A flow that is being written as it runs is finished in the file in which it began:
+nothing is torn apart and nothing is lost, but who compresses the old file after SIGHUP should wait for that
+(`delaycompress`).
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Sequence
 from functools import partial
+from typing import Any, BinaryIO, Unpack
 
 from ..errors import OutputError
-from ..flowfile.writer import INLINE, FlowWriter, RunningFlow
+from ..flowfile.raw import RawFlow
+from ..flowfile.writer import INLINE, RunningFlow, SectionWriter
 from ..model.flow import Flow, Part
 from ..model.message import HttpMessage, Message
-from .base import Sink
-from .output import Output, expand
+from .filesink import FileSink, Options
+from .output import Output
+from .series import File
 
 # How long a flow may wait in memory, in seconds: a kill or a crash loses as much. Most flows are over by then.
 PATIENCE = 0.25
 
 
-class Recorder(Sink):
-    """Writes a flow file to `path`: what strftime knows in it is filled in, "-" is stdout, an existing file is emptied.
+def make_recorder(path: str, **options: Unpack[Options]) -> FileSink[Any]:
+    """The sink that writes `path`, in the format that its extension says: a flow file, where it is not another's.
 
-    `fsync` waits for the disk at the end of each flow. `clock` gives Unix seconds. `flows` and `bytes` count what was
-    written so far. Raises OutputError where the file cannot be opened, and once when it can no longer be written; after
-    that the recorder does nothing.
+    Raises OutputError.
     """
+    _, suffix = os.path.splitext(path.removesuffix(".zst"))  # noqa: PTH122  # as in `naming`
+    if not suffix or suffix == ".flows":
+        return Recorder(path, **options)
+    from ..formats import FORMATS  # a few modules, which few runs need
+    from .exporter import Exporter
 
-    def __init__(self, path: str, *, fsync: bool = False, clock: Callable[[], float] = time.time) -> None:
-        self.flows = 0
-        self.bytes = 0
-        self._path = path
-        self._fsync = fsync
-        self._clock = clock
-        self._failed = False
+    for each in FORMATS:
+        if suffix.lower() == each.suffix:
+            return Exporter(path, each, **options)
+    return Recorder(path, **options)
+
+
+class Recorder(FileSink[SectionWriter]):
+    """Writes flow files."""
+
+    def __init__(self, path: str, **options: Unpack[Options]) -> None:
         self._waiting: dict[int, _Waiting] = {}  # by id, oldest first
-        self._running: dict[int, tuple[_Section, RunningFlow]] = {}  # by id
-        self._section = self._open()
+        self._running: dict[int, tuple[File[SectionWriter], RunningFlow]] = {}  # by id
+        super().__init__(path, **options)
 
     def begin(self, flow: Flow) -> None:
         """Wait for the rest."""
@@ -69,84 +78,78 @@ class Recorder(Sink):
         """Write the flow, or what is still to be said of it."""
         waiting = self._waiting.pop(flow.id, None)
         if waiting is not None:
-            section = self._section
-            section.writer.write(
-                flow, _content(flow.request, waiting.pieces[0]), _content(flow.response, waiting.pieces[1])
-            )
+            file = self._file()
+            contents = _content(flow.request, waiting.pieces[0]), _content(flow.response, waiting.pieces[1])
+            file.writer.write(flow, *contents)
+            self._whole(file)
         elif flow.id in self._running:
-            section, running = self._running.pop(flow.id)
+            file, running = self._running.pop(flow.id)
             running.finish(_content(flow.request, ()), _content(flow.response, ()))
-        else:
+            self._whole(file, was_running=True)
+
+    def put(self, flow: Flow, raw: RawFlow | None = None) -> None:
+        """Write a flow that is all there; copy it where that can be done."""
+        if self._failed:
             return
-        self.flows += 1
-        if self._fsync:
-            section.output.sync()
-        if waiting is None:
-            self._leave(section)
+        file = self._file()
+        if raw is None:
+            file.writer.add(flow)
+        else:
+            file.writer.copy(raw)
+        self._whole(file)
 
     def tick(self, now: float) -> None:
-        """Start writing the flows that have waited long enough."""
+        """Start writing the flows that have waited long enough, and see to the files."""
         while self._waiting:
             flow_id, waiting = next(iter(self._waiting.items()))
             if waiting.since > now - PATIENCE:
-                return
+                break
             self._start(flow_id)
-
-    def reopen(self) -> None:
-        """Go on in a new file of the same name, if the one that is written has been moved away or renamed by its date.
-
-        Raises OutputError where that cannot be opened; then the old one stays in use.
-        """
-        regular = self._section.output.is_regular and self._path != "-"
-        if self._failed or not regular or self._section.output.is_still_at(expand(self._path, self._clock())):
-            return
-        old, self._section = self._section, self._open()
-        if not old.running:
-            self._close(old)
+        super().tick(now)
 
     def close(self) -> None:
-        """Write what is known of flows that have not ended, and close the file."""
-        for flow_id in list(self._waiting):
-            self._start(flow_id)
-        for section in {self._section, *(section for section, _ in self._running.values())}:
-            self._close(section)
-        self._running.clear()
+        """Write what is known of flows that have not ended, and close the files."""
+        try:
+            for flow_id in list(self._waiting):
+                self._start(flow_id)
+        finally:
+            self._running.clear()
+            super().close()
 
-    def _open(self) -> _Section:
-        now = self._clock()
-        output = Output(expand(self._path, now))
-        return _Section(output, FlowWriter(partial(self._write, output), created=now))
+    def _begin(self, path: str, append: bool) -> tuple[Output, SectionWriter]:
+        """A file, and a section of its own in it, also where it has some already."""
+        output = Output(path, resume=_end_of_last_frame if append else None)
+        try:
+            return output, SectionWriter(partial(self._write, output), created=self._clock())
+        except OutputError:
+            output.close()
+            raise
+
+    def _finish(self, section: SectionWriter) -> None:
+        if not self._failed:
+            section.close()
 
     def _write(self, output: Output, data: bytes) -> None:
         try:
             output.write(data)
         except OutputError:
-            self._failed = True
-            self._waiting.clear()
-            self._running.clear()
+            self._fail()
             raise
-        self.bytes += len(data)
 
     def _start(self, flow_id: int) -> None:
         """Write a flow as it runs from now on."""
         waiting = self._waiting.pop(flow_id)
-        running = self._section.writer.start(waiting.flow)
-        self._section.running += 1
-        self._running[flow_id] = (self._section, running)
+        file = self._file()
+        running = file.writer.start(waiting.flow)
+        self._series.enter(file)
+        self._running[flow_id] = (file, running)
         for part, pieces in zip(Part, waiting.pieces, strict=True):
             running.data(part, b"".join(pieces))
 
-    def _leave(self, section: _Section) -> None:
-        section.running -= 1
-        if not section.running and section is not self._section:
-            self._close(section)
-
-    def _close(self, section: _Section) -> None:
-        try:
-            if not self._failed:
-                section.writer.close()
-        finally:
-            section.output.close()
+    def _fail(self) -> None:
+        super()._fail()
+        self._waiting.clear()
+        self._running.clear()
 
 
 class _Waiting:
@@ -167,17 +170,14 @@ class _Waiting:
         return self.sizes[part]
 
 
-@dataclass(slots=True, eq=False)
-class _Section:
-    """A file, and how many flows are written to it as they run."""
-
-    output: Output
-    writer: FlowWriter
-    running: int = 0
-
-
 def _content(message: HttpMessage | None, pieces: Sequence[bytes]) -> bytes | None:
     """A body as it was kept; None where bytes passed that we never saw."""
     if pieces:
         return b"".join(pieces)
     return None if message is None or message.body.length else b""
+
+
+def _end_of_last_frame(file: BinaryIO) -> int:
+    from ..flowfile.tail import end_of_last_frame  # only appending needs it
+
+    return end_of_last_frame(file)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..errors import OutputError
 from ..filter import Filter, Needs, Stage
+from ..flowfile.raw import RawFlow
 from ..model.body import Body
 from ..model.flow import Flow, Part
 from ..model.message import Message
@@ -22,11 +23,15 @@ BODIES = Needs.REQUEST_BODY | Needs.RESPONSE_BODY
 
 @dataclass(slots=True)
 class Tally:
-    """What is said at the end: flows that ended, those of them that the filter wanted, and those that failed."""
+    """What is said at the end: flows that ended, those of them that were wanted, and those that failed; how many
+    bytes of bodies and messages passed; and what was passed through unrecorded, connections and requests.
+    """
 
     seen: int = 0
     matched: int = 0
     failed: int = 0
+    bytes: int = 0
+    passed_through: int = 0
 
     def count(self, flow: Flow, *, matched: bool) -> None:
         """A flow has ended."""
@@ -38,63 +43,89 @@ class Tally:
 class Outlet:
     """A filter (None: every flow) and the sinks behind it.
 
-    When a sink can take no more, `on_failure` is told, once, and from then on nothing goes to any sink.
+    A sink that can take no more gets no more, and `on_failure` is told, once. At most `limit` flows are wanted,
+    whatever the filter says of others; `on_full` is told when the last of them has begun.
     """
 
     def __init__(
-        self, filter_: Filter | None, sinks: Sequence[Sink], on_failure: Callable[[OSError | OutputError], object]
+        self,
+        filter_: Filter | None,
+        sinks: Sequence[Sink],
+        on_failure: Callable[[OSError | OutputError], object],
+        *,
+        limit: int | None = None,
+        on_full: Callable[[], object] = lambda: None,
     ) -> None:
         self.filter = filter_
-        self.sinks = tuple(sinks)
+        self.sinks = self._all_sinks = tuple(sinks)
         self.body_sinks = tuple(sink for sink in sinks if sink.wants_bodies)
         self.spools_bodies = bool(self.body_sinks or (filter_ and filter_.needs & BODIES))
         self.tally = Tally()
         self._on_failure = on_failure
+        self._room = limit
+        self._on_full = on_full
 
-    def fail(self, error: OSError | OutputError) -> None:
-        """A sink can take no more."""
-        if self.sinks:
-            self.sinks = self.body_sinks = ()
+    def admit(self) -> bool:
+        """May one more flow that the filter wants go to the sinks?"""
+        if self._room is None:
+            return True
+        if not self._room:
+            return False
+        self._room -= 1
+        if not self._room:
+            self._on_full()
+        return True
+
+    def tell(self, sinks: Iterable[Sink], call: Callable[[Sink], object]) -> None:
+        """Call these sinks. One that fails does not keep the others from it."""
+        for sink in sinks:
+            try:
+                call(sink)
+            except (OSError, OutputError) as error:
+                self.fail(error, sink)
+
+    def fail(self, error: OSError | OutputError, failed: Sink | None = None) -> None:
+        """A sink, or None: any of them, can take no more."""
+        if failed in self.sinks or (self.sinks and failed is None):
+            self.sinks = tuple(sink for sink in self.sinks if failed not in (None, sink))
+            self.body_sinks = tuple(sink for sink in self.sinks if sink.wants_bodies)
             self._on_failure(error)
 
     def tick(self, now: float) -> None:
         """Pass the time on to the sinks; Unix seconds."""
-        try:
-            for sink in self.sinks:
-                sink.tick(now)
-        except (OSError, OutputError) as error:
-            self.fail(error)
+        self.tell(self.sinks, lambda sink: sink.tick(now))
 
     def tap(self, flow: Flow) -> Tap:
         """The outlet's hold on a flow that begins."""
         return Tap(flow, self)
 
-    def put(self, flow: Flow) -> None:
-        """A whole flow, as it comes from a file."""
-        if self.filter and not self.filter.verdict(flow, Stage.END):
-            self.tally.count(flow, matched=False)
-            return
-        tap = Tap(flow, self)
-        tap.accept()
-        if flow.request and self.body_sinks:
-            tap.feed(Part.REQUEST, flow.request.body.pieces())
-        if flow.response and self.body_sinks:
-            tap.feed(Part.RESPONSE, flow.response.body.pieces())
-        if self.sinks:
-            for message in flow.messages:
-                tap.message(message)
-        tap.finish()
+    def put(self, flow: Flow, raw: RawFlow | None = None) -> None:
+        """A whole flow, as it comes from a file; see `Sink.put`."""
+        matched = (not self.filter or bool(self.filter.verdict(flow, Stage.END))) and self.admit()
+        self.tally.count(flow, matched=matched)
+        for message in (flow.request, flow.response):
+            self.tally.bytes += message.body.length if message else 0
+        if matched:
+            self.tell(self.sinks, lambda sink: sink.put(flow, raw))
 
     def pass_over(self, flows: int) -> None:
         """So many flows without an error were not put here, because the filter rules them out."""
         self.tally.seen += flows
 
+    def pass_through(self) -> None:
+        """A connection, or a request in the clear, was none of our business."""
+        self.tally.passed_through += 1
+
+    def close(self) -> None:
+        """Close all sinks, also those that failed."""
+        self.tell(self._all_sinks, lambda sink: sink.close())
+
 
 class Tap:
     """The outlet's hold on one flow.
 
-    `wanted` is the filter's verdict so far. Call `reached` as the flow passes its stages, `data` and `message` with
-    what passes, and `finish` at the end, whatever the end was.
+    `wanted` is the verdict so far. Call `reached` as the flow passes its stages, `data` and `message` with what passes,
+    and `finish` at the end, whatever the end was.
     """
 
     __slots__ = ("_flow", "_outlet", "_spool", "wanted")
@@ -116,65 +147,55 @@ class Tap:
             self._show_spool()
             self.wanted = filter_.verdict(self._flow, stage)
         if self.wanted:
-            self.accept()
+            self.wanted = self._outlet.admit()
+        if self.wanted:
+            self._accept()
         elif self.wanted is False:
             self._drop_spool()
 
     def data(self, part: Part, data: bytes) -> None:
         """A piece of a body has passed."""
+        outlet = self._outlet
+        outlet.tally.bytes += len(data)
         if self.wanted:
-            try:
-                for sink in self._outlet.body_sinks:
-                    sink.data(self._flow, part, data)
-            except (OSError, OutputError) as error:
-                self._outlet.fail(error)
-        elif self.wanted is None and self._outlet.spools_bodies:
+            self._give(part, data)
+        elif self.wanted is None and outlet.spools_bodies:
             self._keep(lambda spool: spool.add(part, data))
-
-    def feed(self, part: Part, pieces: Iterable[bytes]) -> None:
-        """All pieces of a body."""
-        for piece in pieces:
-            self.data(part, piece)
 
     def message(self, message: Message) -> None:
         """A message has passed."""
+        outlet = self._outlet
+        outlet.tally.bytes += len(message.content)
         if self.wanted:
-            try:
-                for sink in self._outlet.sinks:
-                    sink.message(self._flow, message)
-            except (OSError, OutputError) as error:
-                self._outlet.fail(error)
+            self._give_message(message)
         elif self.wanted is None:
             self._keep(lambda spool: spool.add_message(message))
 
     def finish(self) -> None:
         """The flow has ended."""
         self.reached(Stage.END)
-        matched = bool(self.wanted)
-        self._outlet.tally.count(self._flow, matched=matched)
-        if not matched:
-            return
-        try:
-            for sink in self._outlet.sinks:
-                sink.finish(self._flow)
-        except (OSError, OutputError) as error:
-            self._outlet.fail(error)
+        outlet = self._outlet
+        outlet.tally.count(self._flow, matched=bool(self.wanted))
+        if self.wanted:
+            outlet.tell(outlet.sinks, lambda sink: sink.finish(self._flow))
 
-    def accept(self) -> None:
-        """The flow is wanted: give the sinks what has passed of it, and from now on what will."""
-        self.wanted = True
-        try:
-            for sink in self._outlet.sinks:
-                sink.begin(self._flow)
-        except (OSError, OutputError) as error:
-            self._outlet.fail(error)
+    def _accept(self) -> None:
+        """The flow is wanted: give the sinks what has passed of it."""
+        self._outlet.tell(self._outlet.sinks, lambda sink: sink.begin(self._flow))
         if self._spool is None:
             return
-        self.feed(Part.REQUEST, self._spool.pieces(Part.REQUEST))
-        self.feed(Part.RESPONSE, self._spool.pieces(Part.RESPONSE))
+        for part in Part:
+            for piece in self._spool.pieces(part):
+                self._give(part, piece)
         for message in self._spool.messages():
-            self.message(message)
+            self._give_message(message)
         self._drop_spool()
+
+    def _give(self, part: Part, data: bytes) -> None:
+        self._outlet.tell(self._outlet.body_sinks, lambda sink: sink.data(self._flow, part, data))
+
+    def _give_message(self, message: Message) -> None:
+        self._outlet.tell(self._outlet.sinks, lambda sink: sink.message(self._flow, message))
 
     def _keep(self, add: Callable[[Spool], None]) -> None:
         try:
@@ -231,15 +252,20 @@ class Outlets:
         for outlet in self._outlets:
             outlet.tick(now)
 
-    def put(self, flow: Flow) -> None:
-        """A whole flow, as it comes from a file."""
+    def put(self, flow: Flow, raw: RawFlow | None = None) -> None:
+        """A whole flow, as it comes from a file; see `Sink.put`."""
         for outlet in self._outlets:
-            outlet.put(flow)
+            outlet.put(flow, raw)
 
     def pass_over(self, flows: int) -> None:
         """So many flows without an error were not put here, because all filters rule them out."""
         for outlet in self._outlets:
             outlet.pass_over(flows)
+
+    def pass_through(self) -> None:
+        """A connection, or a request in the clear, was none of our business."""
+        for outlet in self._outlets:
+            outlet.pass_through()
 
 
 class Taps:

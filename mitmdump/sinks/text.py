@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TextIO
 
-from ..errors import OutputError
 from ..model.flow import Flow, Part
 from ..model.message import Message
 from .base import Sink
+from .printer import Printer
 from .render import LIMITS, Passed, render
 
 # What flows that run at the same moment may keep, so that many large ones at once cannot use up the memory: enough for
@@ -34,14 +34,11 @@ class _Running(Passed):
 class TextSink(Sink):
     """Prints flows to `stream` in the detail of `render`, coloured or not.
 
-    BrokenPipeError passes through: the reader has seen enough, which is no failure. Where the flows go elsewhere as
-    well, `dispensable`, it only ends the printing. Any other failure of the stream raises OutputError.
+    What becomes of a reader who has gone is the matter of `Printer`.
     """
 
     def __init__(self, stream: TextIO, detail: int, color: bool, *, dispensable: bool = False) -> None:
-        self._stream = stream
-        self._dispensable = dispensable
-        self._unread = False
+        self._printer = Printer(stream, dispensable=dispensable)
         self._detail = detail
         self._color = color
         limits = LIMITS.get(min(detail, 4))
@@ -69,8 +66,8 @@ class TextSink(Sink):
         running = self._running.pop(flow.id, None)
         if running:
             self._room += running.held
-        if not self._unread:
-            self._write(render(flow, self._detail, self._color, running))
+        if not self._printer.unread:
+            self._printer.write(render(flow, self._detail, self._color, running))
 
     def _of(self, flow: Flow) -> _Running:
         running = self._running.get(flow.id)
@@ -87,19 +84,3 @@ class TextSink(Sink):
         running.held += taken
         self._room -= taken
         return taken
-
-    def _write(self, text: str) -> None:
-        try:
-            try:
-                self._stream.write(text)
-            except UnicodeEncodeError:  # raised before anything was written
-                encoding = self._stream.encoding
-                self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-            self._stream.flush()
-        except BrokenPipeError:
-            if not self._dispensable:
-                raise
-            self._unread = True
-        except OSError as error:
-            name = getattr(self._stream, "name", "the output")
-            raise OutputError(f"cannot write flows to {name}: {error.strerror or error}") from error

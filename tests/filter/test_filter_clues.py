@@ -15,7 +15,7 @@ from support.filter_flows import a_request, a_response, an_exchange, flows
 from mitmdump.filter import Stage, parse
 from mitmdump.filter.operators import OPERATORS
 from mitmdump.filter.words import quote
-from mitmdump.flowfile import FlowWriter
+from mitmdump.flowfile import SectionWriter
 from mitmdump.flowfile.frame import FLOW, HEADER
 from mitmdump.model.flow import Flow
 from mitmdump.model.headers import Field
@@ -24,7 +24,7 @@ from mitmdump.model.headers import Field
 def record(flow: Flow) -> bytes:
     """The content of the flow's FLOW frame, its bodies inside."""
     written: list[bytes] = []
-    writer = FlowWriter(written.append, created=0.0)
+    writer = SectionWriter(written.append, created=0.0)
     writer.write(flow, *(half.raw_content if half else None for half in (flow.request, flow.response)))
     data = written[-1]
     while data[5] != FLOW:

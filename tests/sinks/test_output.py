@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
+from support.tools import run
 
-from mitmdump.errors import OutputError
+from mitmdump.errors import FlowFileError, OutputError
 from mitmdump.sinks.output import Output, expand
 
 ROOT = Path(__file__).parents[2]
@@ -179,3 +184,255 @@ def test_a_file_knows_whether_it_is_still_at_its_path(tmp_path: Path) -> None:
     (tmp_path / "a").rename(tmp_path / "b")
     assert not output.is_still_at(str(tmp_path / "a"))
     output.close()
+
+
+# A disk that is full
+
+
+def fill(output: Output, record: bytes) -> int:
+    """Write until it fails; returns how many records were written."""
+    for number in range(100_000):
+        try:
+            output.write(record)
+        except OutputError:
+            return number
+    raise AssertionError("it never failed")
+
+
+@pytest.mark.parametrize("name", ["a", "a.zst"])
+def test_a_full_disk_leaves_whole_records_and_nothing_of_the_next(name: str, small_disk: Path) -> None:
+    """S3"""
+    output, record = Output(str(small_disk / name)), os.urandom(5000)
+    fill(output, record)
+    size = (small_disk / name).stat().st_size
+    assert output.size == output.written == size
+    with suppress(OutputError):
+        output.close()
+    content = (small_disk / name).read_bytes()
+    content = content if name == "a" else run("zstd", "-dc", stdin=content).stdout
+    assert content == record * (len(content) // len(record))
+
+
+def test_overwriting_on_a_full_disk_leaves_what_was_there(small_disk: Path) -> None:
+    """S3"""
+    path = small_disk / "a"
+    output, whole = Output(str(path)), b"[]"
+    output.write(whole)
+    with pytest.raises(OutputError, match="no space left on device. Make room"):
+        for _ in range(100):
+            output.overwrite(1, os.urandom(5000) + b"]")
+            whole = path.read_bytes()
+    assert path.read_bytes() == whole
+    assert len(whole) > 100_000
+    assert output.size == len(whole)
+    output.close()
+
+
+# Overwriting
+
+
+def test_the_end_of_a_file_can_be_overwritten(tmp_path: Path) -> None:
+    output = Output(str(tmp_path / "a"))
+    output.write(b"[1]")
+    output.overwrite(1, b",2]")
+    output.overwrite(1, b",3]")
+    output.write(b"!")
+    output.close()
+    assert (tmp_path / "a").read_bytes() == b"[1,2,3]!"
+    assert (output.size, output.written) == (8, 8)
+
+
+def test_overwriting_is_continued_where_the_system_did_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output, pwrite = Output(str(tmp_path / "a")), os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, bytes(data[:3]), at))
+    output.write(b"[]")
+    output.overwrite(1, b"0123456789]")
+    assert (tmp_path / "a").read_bytes() == b"[0123456789]"
+
+
+@pytest.mark.parametrize(("name", "possible"), [("a", True), ("a.zst", False), ("/dev/null", False)])
+def test_only_a_plain_file_can_be_overwritten(name: str, possible: bool, tmp_path: Path) -> None:
+    output = Output(str(tmp_path / name))
+    assert output.can_overwrite is possible
+    output.close()
+
+
+# Going on in a file
+
+
+def third(file: BinaryIO) -> int:
+    """Records are lines of three bytes."""
+    return len(file.read()) // 3 * 3
+
+
+def test_a_file_is_continued_behind_its_last_whole_record(tmp_path: Path) -> None:
+    """S8"""
+    (tmp_path / "a").write_bytes(b"aa\nbb\nc")
+    output = Output(str(tmp_path / "a"), resume=third)
+    assert (output.resumed, output.size, output.written) == (True, 6, 0)
+    output.write(b"dd\n")
+    output.close()
+    assert (tmp_path / "a").read_bytes() == b"aa\nbb\ndd\n"
+    assert mode(tmp_path / "a") == 0o600
+
+
+@pytest.mark.parametrize("content", [None, b"", b"a"])
+def test_a_file_without_a_record_is_not_continued(content: bytes | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "a").write_bytes(content)
+    output = Output(str(tmp_path / "a"), resume=third)
+    output.close()
+    assert (output.resumed, output.size) == (False, 0)
+
+
+def test_a_fifo_is_written_as_ever_whether_to_be_continued_or_not(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    reader = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    output = Output(str(tmp_path / "fifo"), resume=third)
+    output.write(b"x")
+    assert (os.read(reader, 10), output.resumed) == (b"x", False)
+    output.close()
+    assert os.read(reader, 10) == b""
+    os.close(reader)
+
+
+def test_a_file_of_another_kind_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    def refuse(_file: BinaryIO) -> int:
+        raise FlowFileError("it is not a flow file")
+
+    (tmp_path / "a").write_text("notes")
+    (tmp_path / "a").chmod(0o640)
+    with pytest.raises(OutputError, match="cannot append to .*/a: it is not a flow file. Choose another file"):
+        Output(str(tmp_path / "a"), resume=refuse)
+    assert ((tmp_path / "a").read_text(), mode(tmp_path / "a")) == ("notes", 0o640)
+
+
+# Two programs
+
+
+@pytest.mark.parametrize("resume", [None, third])
+def test_a_file_that_is_being_written_is_refused_and_left_alone(
+    resume: Callable[[BinaryIO], int] | None, tmp_path: Path
+) -> None:
+    first = Output(str(tmp_path / "a"))
+    first.write(b"one")
+    with pytest.raises(OutputError, match="cannot write .*/a: another program is writing it. Choose another file"):
+        Output(str(tmp_path / "a"), resume=resume)
+    first.close()
+    assert (tmp_path / "a").read_bytes() == b"one"
+    Output(str(tmp_path / "a"), resume=third).close()
+
+
+def test_a_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(fd: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    Output(str(tmp_path / "a")).close()
+
+
+# A file that is gone
+
+
+def test_a_removed_file_is_a_failure_unless_it_is_reopened_soon(tmp_path: Path) -> None:
+    output = Output(str(tmp_path / "a"))
+    output.write(b"x")
+    output.count_flow()
+    (tmp_path / "a").unlink()
+    output.tick(NOON)
+    output.tick(NOON + 0.9)
+    with pytest.raises(OutputError, match="cannot write .*/a: it was removed, with all that was in it"):
+        output.tick(NOON + 1)
+    assert output.flows == 0
+
+
+def test_a_file_that_was_moved_is_still_written(tmp_path: Path) -> None:
+    output = Output(str(tmp_path / "a"))
+    (tmp_path / "a").rename(tmp_path / "b")
+    output.tick(NOON)
+    output.tick(NOON + 60)
+    output.check()
+    output.close()
+
+
+# Compressed
+
+
+def unpacked(path: Path) -> bytes:
+    return run("zstd", "-dc", path).stdout
+
+
+def test_what_is_gathered_goes_out_in_one_write_when_it_is_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writes, write = [], os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: (writes.append(len(data)), write(fd, data))[1])
+    output = Output(str(tmp_path / "a.zst"))
+    output.write(b"one")
+    output.write(b"two")
+    assert writes == []
+    output.tick(NOON)
+    assert unpacked(tmp_path / "a.zst") == b"onetwo"
+    output.write(b"three")
+    output.tick(NOON + 0.5)
+    output.tick(NOON + 0.75)
+    assert unpacked(tmp_path / "a.zst") == b"onetwothree"
+    assert len(writes) == 2
+
+
+def test_much_goes_out_at_once_and_the_rest_at_the_end(tmp_path: Path) -> None:
+    output = Output(str(tmp_path / "a.zst"))
+    output.write(bytes(256 * 1024))
+    assert unpacked(tmp_path / "a.zst") == bytes(256 * 1024)
+    output.write(b"end")
+    output.close()
+    assert unpacked(tmp_path / "a.zst") == bytes(256 * 1024) + b"end"
+    assert output.size == output.written == (tmp_path / "a.zst").stat().st_size
+
+
+def test_a_flow_counts_when_it_has_gone_out(tmp_path: Path) -> None:
+    """R8"""
+    output, plain = Output(str(tmp_path / "a.zst")), Output(str(tmp_path / "a"))
+    for each in (output, plain):
+        each.write(b"flow")
+        each.count_flow()
+    assert (output.flows, plain.flows) == (0, 1)
+    output.tick(NOON)
+    assert output.flows == 1
+
+
+def test_syncing_writes_what_is_gathered(tmp_path: Path) -> None:
+    output = Output(str(tmp_path / "a.zst"))
+    output.write(b"one")
+    output.sync()
+    assert unpacked(tmp_path / "a.zst") == b"one"
+
+
+def test_a_compressed_file_is_continued_wherever_it_was_torn(tmp_path: Path) -> None:
+    """S8"""
+    path, asked = tmp_path / "a.zst", []
+    for _ in range(2):
+        output = Output(str(path), resume=lambda file: asked.append(file.read()) or 0)
+        output.write(b"record\n")
+        output.close()
+    whole = path.read_bytes()
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        output = Output(str(path), resume=lambda _: 0)
+        output.write(b"more\n")
+        output.close()
+        assert unpacked(path) == (b"record\n" if size >= len(whole) // 2 else b"") + b"more\n"
+    assert asked == [b"record\n"]
+
+
+def test_a_compressed_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    def refuse(file: BinaryIO) -> int:
+        assert file.read() == b"notes"
+        raise FlowFileError("it is not a flow file")
+
+    output = Output(str(tmp_path / "a.zst"))
+    output.write(b"notes")
+    output.close()
+    with pytest.raises(OutputError, match="cannot append to .*/a.zst: it is not a flow file"):
+        Output(str(tmp_path / "a.zst"), resume=refuse)
+    (tmp_path / "b.zst").write_text("notes")
+    with pytest.raises(OutputError, match="cannot append to .*/b.zst: it is not compressed with Zstandard"):
+        Output(str(tmp_path / "b.zst"), resume=refuse)

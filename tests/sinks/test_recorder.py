@@ -12,7 +12,7 @@ import pytest
 from support.flowfiles import START, a_flow, a_tcp_flow, live, values
 
 from mitmdump.errors import OutputError
-from mitmdump.flowfile import open_flows
+from mitmdump.files import open_flows
 from mitmdump.flowfile.writer import INLINE
 from mitmdump.model.connection import Connection
 from mitmdump.model.flow import Error, Flow, Part
@@ -154,7 +154,7 @@ def test_the_counts_agree_with_the_file(path: Path) -> None:
     for number in range(3):
         record(recorder, live(a_flow(number, bytes(INLINE + number))), bytes(INLINE + number))
     recorder.close()
-    assert (recorder.flows, recorder.bytes) == (3, path.stat().st_size)
+    assert (recorder.flows, recorder.written) == (3, path.stat().st_size)
 
 
 def test_nothing_is_kept_of_flows_that_have_ended(path: Path) -> None:
@@ -166,8 +166,10 @@ def test_nothing_is_kept_of_flows_that_have_ended(path: Path) -> None:
         if number % 1000 == 0:
             large = live(a_flow(number + 20_000, client_conn=client, server_conn=None))
             record(recorder, large, bytes(INLINE + 1))
-    assert (len(recorder._waiting), len(recorder._running), recorder._section.running) == (0, 0, 0)
-    assert len(recorder._section.writer._known) == 1
+    file = recorder._series.current
+    assert file
+    assert (len(recorder._waiting), len(recorder._running), file.running) == (0, 0, 0)
+    assert len(file.writer._known) == 1
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, code: int = errno.ENOSPC) -> None:
@@ -301,7 +303,7 @@ def test_old_files_are_closed_when_their_last_flow_has_ended(path: Path) -> None
     recorder.begin(flow)
     recorder.message(flow, Message(True, "raw", START, b"a"))
     before = len([*Path("/proc/self/fd").iterdir()])
-    path.unlink()
+    path.rename(path.with_suffix(".old"))
     recorder.reopen()
     assert len([*Path("/proc/self/fd").iterdir()]) == before + 1
     recorder.finish(flow)

@@ -37,6 +37,9 @@ class Listing(Sink):
     def tick(self, now: float) -> None:
         self.calls.append(now)
 
+    def close(self) -> None:
+        self.calls.append("close")
+
 
 class Failing(Listing):
     """A sink that fails in one of its methods."""
@@ -209,6 +212,43 @@ def test_outlets_decide_each_for_itself():
     assert [each.tally.matched for each in side_by_side] == [1, 0, 1]
 
 
+def test_bytes_are_counted_as_they_pass_wanted_or_not():
+    one = outlet("~c 404", Listing(bodies=False))
+    run(one.tap(live()), live())
+    one.tap(live()).message(Message(True, "raw", 1.0, b"12345"))
+    assert one.tally.bytes == len(b"question" + b"answer") + 5
+    one.put(an_exchange(a_request("POST", body=b"question"), a_response(200, body=b"answer")))
+    assert one.tally.bytes == 2 * len(b"question" + b"answer") + 5
+
+
+# -- limits ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", [None, "~m POST", "~bs answer"])
+def test_no_more_flows_are_wanted_than_the_limit_allows(text):
+    sink, full = Listing(), []
+    one = Outlet(parse(text) if text else None, [sink], print, limit=2, on_full=lambda: full.append(len(sink.calls)))
+    for number in range(4):
+        if number % 2:
+            one.put(an_exchange(a_request("POST", body=b"question"), a_response(200, body=b"answer")))
+        else:
+            flow = live()
+            run(one.tap(flow), flow)
+    assert sink.calls == ALL * 2
+    assert (one.tally.seen, one.tally.matched) == (4, 2)
+    assert full == [len(ALL)]
+
+
+def test_flows_that_do_not_match_take_no_room():
+    sink = Listing()
+    one = Outlet(parse("~c 200"), [sink], print, limit=1)
+    for status in (404, 404, 200, 200):
+        flow = live()
+        flow.response.status_code = status
+        run(one.tap(flow), flow)
+    assert sink.calls == ALL
+
+
 # -- failures -------------------------------------------------------------------------------------------------------
 
 
@@ -216,20 +256,21 @@ def test_outlets_decide_each_for_itself():
 @pytest.mark.parametrize("text", [None, "~bs answer"])
 @pytest.mark.parametrize("method", ["begin", "data", "finish"])
 def test_a_sink_that_fails_is_told_once_and_gets_no_more(method, text, error):
-    """S3"""
+    """S3: and the others of the same outlet miss nothing."""
     failures: list = []
-    broken, other = Failing(method, error), Listing()
-    one = outlet(text, broken, other, failures=failures)
+    broken, before, behind = Failing(method, error), Listing(), Listing()
+    one = outlet(text, before, broken, behind, failures=failures)
     for _ in range(2):
         flow = live()
         run(one.tap(flow), flow)
     assert failures == [error]
     assert broken.calls.count(method) == 1
     assert broken.calls[-1] == method
+    assert before.calls == behind.calls == ALL * 2
     assert one.tally.seen == 2
 
 
-@pytest.mark.parametrize("method", ["message", "tick"])
+@pytest.mark.parametrize("method", ["message", "tick", "put"])
 def test_a_sink_that_fails_otherwise_is_told_as_well(method):
     failures: list = []
     error = OutputError("full")
@@ -239,8 +280,21 @@ def test_a_sink_that_fails_otherwise_is_told_as_well(method):
     for _ in range(2):
         tap.message(Message(True, "raw", 1.0, b"x"))
         one.tick(1.0)
+        one.put(live())
     tap.finish()
     assert failures == [error]
+
+
+def test_all_sinks_are_closed_whatever_becomes_of_one():
+    failures: list = []
+    error, late = OutputError("full"), OutputError("full at last")
+    broken, closing, fine = Failing("begin", error), Failing("close", late), Listing()
+    one = outlet(None, broken, closing, fine, failures=failures)
+    one.put(live())
+    one.close()
+    assert failures == [error, late]
+    assert broken.calls == ["begin", "close"]
+    assert fine.calls[-1] == "close"
 
 
 def test_a_spool_that_cannot_be_written_is_a_failure_that_says_what_to_do(monkeypatch):

@@ -16,14 +16,14 @@ from support.filter_cases import Case, cases
 from support.filter_flows import flows
 
 from mitmdump.filter import Stage, parse
-from mitmdump.flowfile import FlowReader, FlowWriter
+from mitmdump.flowfile import FlowReader, SectionWriter
 from mitmdump.model.body import Body
 from mitmdump.model.flow import Flow, Part
 from mitmdump.model.message import HttpMessage, Message
 from mitmdump.sinks.base import Sink
-from mitmdump.sinks.tap import Outlet, Tally, Tap
+from mitmdump.sinks.tap import Outlet, Tap
 
-Write = Callable[[Flow, FlowWriter, Random], None]
+Write = Callable[[Flow, SectionWriter, Random], None]
 
 
 class Collecting(Sink):
@@ -133,11 +133,11 @@ def test_a_flow_that_passes_in_pieces_gets_the_verdict_of_the_whole(case: Case, 
         assert sink.messages == list(flow.messages)
 
 
-def at_once(flow: Flow, writer: FlowWriter, _random: Random) -> None:
+def at_once(flow: Flow, writer: SectionWriter, _random: Random) -> None:
     writer.add(flow)
 
 
-def in_pieces(flow: Flow, writer: FlowWriter, random: Random) -> None:
+def in_pieces(flow: Flow, writer: SectionWriter, random: Random) -> None:
     running = writer.start(flow)
     for part, message in ((Part.REQUEST, flow.request), (Part.RESPONSE, flow.response)):
         for piece in split(content(message), random):
@@ -152,11 +152,12 @@ def test_a_flow_from_a_file_gets_the_verdict_of_the_live_one(
     case: Case, flow: Flow, write: Write, random: Random
 ) -> None:
     written: list[bytes] = []
-    write(flow, FlowWriter(written.append, created=0.0), random)
+    write(flow, SectionWriter(written.append, created=0.0), random)
     filter_ = parse(case.text)
     outlet = Outlet(filter_, [], lambda error: None)
     reader = FlowReader(BytesIO(b"".join(written)), unwanted=filter_.rules_out)
     for found in reader:
         outlet.put(found)
     outlet.pass_over(reader.passed_over)
-    assert outlet.tally == Tally(seen=1, matched=case.truth(flow), failed=flow.error is not None)
+    tally = outlet.tally
+    assert (tally.seen, tally.matched, tally.failed) == (1, case.truth(flow), flow.error is not None)

@@ -1,1 +1,0 @@
-"""Capture files of any format: which format a file has is seen from its content, and for a new one from its name."""

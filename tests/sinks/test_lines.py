@@ -1,0 +1,111 @@
+"""Flows as JSON Lines on stdout."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+
+import pytest
+from support.filter_flows import a_websocket, answered
+from support.flowfiles import live
+
+from mitmdump.errors import OutputError
+from mitmdump.model.flow import Part
+from mitmdump.model.message import Message
+from mitmdump.sinks.lines import JsonSink
+
+
+class Stream(io.StringIO):
+    """Remembers what was done to it, and fails on demand."""
+
+    def __init__(self, error: OSError | None = None) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+        self.error = error
+
+    def write(self, text: str) -> int:
+        self.calls.append("write")
+        return super().write(text)
+
+    def flush(self) -> None:
+        self.calls.append("flush")
+        if self.error:
+            raise self.error
+
+    def flows(self):
+        return [json.loads(line) for line in self.getvalue().splitlines()]
+
+
+def pass_through(sink, flow, *pieces):
+    sink.begin(flow)
+    for piece in pieces:
+        sink.data(flow, Part.RESPONSE, piece)
+    sink.finish(flow)
+
+
+def test_a_flow_is_one_write_and_one_flush_at_its_end():
+    stream = Stream()
+
+    pass_through(JsonSink(stream, contents=True), live(answered(body=b"hello")), b"hel", b"lo")
+
+    assert stream.calls == ["write", "flush"]
+    assert stream.flows()[0]["response"]["text"] == "hello"
+
+
+def test_flows_that_run_side_by_side_keep_apart():
+    stream, one, two = Stream(), live(answered(body=b"a")), live(answered(body=b"b"))
+    one.id, two.id = 1, 2
+    sink = JsonSink(stream, contents=True)
+
+    sink.begin(one)
+    sink.begin(two)
+    sink.data(one, Part.RESPONSE, b"1")
+    sink.data(two, Part.RESPONSE, b"2")
+    sink.message(two, Message(True, "text", 1.0, b"x"))
+    sink.finish(two)
+    sink.finish(one)
+
+    assert [flow["response"]["text"] for flow in stream.flows()] == ["2", "1"]
+    assert ["messages" in flow for flow in stream.flows()] == [True, False]
+
+
+def test_without_contents_nothing_is_kept():
+    stream, flow = Stream(), a_websocket((True, b"x"))
+    sink = JsonSink(stream, contents=False)
+
+    assert not sink.wants_bodies
+    sink.begin(flow)
+    sink.message(flow, Message(True, "text", 1.0, b"x"))
+    assert not sink._running
+    sink.finish(flow)
+
+    assert "messages" not in stream.flows()[0]
+
+
+def test_a_flow_from_a_file_is_printed_with_what_it_holds():
+    stream = Stream()
+
+    JsonSink(stream, contents=True).put(answered(body=b"hello"))
+
+    assert stream.flows()[0]["response"]["text"] == "hello"
+
+
+def test_a_reader_who_has_gone_is_no_failure():
+    with pytest.raises(BrokenPipeError):
+        JsonSink(Stream(BrokenPipeError()), contents=False).put(answered())
+
+
+def test_where_flows_go_elsewhere_too_only_the_printing_ends():
+    stream = Stream(BrokenPipeError())
+    sink = JsonSink(stream, contents=True, dispensable=True)
+
+    for _ in range(3):
+        pass_through(sink, answered())
+
+    assert stream.calls == ["write", "flush"]
+
+
+def test_a_stream_that_is_full_is_said():
+    with pytest.raises(OutputError, match="No space left"):
+        JsonSink(Stream(OSError(errno.ENOSPC, "No space left on device")), contents=True).put(answered())
