@@ -5,4 +5,7 @@
 | `stream` | one connection: read, peek, write, drain, start_tls, close; and the time-outs of all of them |
 | `listener` | accepting clients, within limits |
 | `upstream` | connecting to servers |
+| `destination/` | where a redirected connection was going, a module a packet filter |
+| `loops` | connections that lead back to ourselves |
+| `rules` | what a packet filter has to be told (`--print-rules`) |
 """

@@ -18,8 +18,10 @@ PAUSE_SECONDS = 0.02
 _OUT_OF_SOMETHING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
-def bind(hosts: Sequence[str], port: int) -> list[socket.socket]:
-    """Listening sockets on `port` (0: a free one, the same for all) of each host.
+def bind(
+    hosts: Sequence[str], port: int, prepare: Callable[[socket.socket], object] | None = None
+) -> list[socket.socket]:
+    """Listening sockets on `port` (0: a free one, the same for all) of each host; `prepare` sees each bound one.
 
     An address family that this machine does not have is left out, as long as one socket remains. Raises OSError.
     """
@@ -28,7 +30,7 @@ def bind(hosts: Sequence[str], port: int) -> list[socket.socket]:
     try:
         for host in hosts:
             try:
-                sockets.append(_bind_one(host, port))
+                sockets.append(_bind_one(host, port, prepare))
             except OSError as error:
                 if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) or len(hosts) == 1:
                     raise
@@ -44,7 +46,7 @@ def bind(hosts: Sequence[str], port: int) -> list[socket.socket]:
     return sockets
 
 
-def _bind_one(host: str, port: int) -> socket.socket:
+def _bind_one(host: str, port: int, prepare: Callable[[socket.socket], object] | None) -> socket.socket:
     family, kind, proto, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
     )[0]
@@ -55,6 +57,8 @@ def _bind_one(host: str, port: int) -> socket.socket:
         if family == socket.AF_INET6:  # its own socket, whatever the system's default: 0.0.0.0 is bound by itself
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)
+        if prepare:
+            prepare(sock)
         sock.listen(BACKLOG)
     except BaseException:
         sock.close()

@@ -21,6 +21,7 @@ from typing import Protocol, cast
 
 from ..errors import PeerError, StreamError, TlsError
 from ..model.connection import Address
+from .loops import Outgoing
 
 HIGH_WATER = 256 * 1024
 SWEEP_SECONDS = 1.0
@@ -42,9 +43,10 @@ class Session(Protocol):
 
 
 class Streams:
-    """All open streams: their number, and their time-outs."""
+    """All open streams: their number, their time-outs, and those that lead to servers."""
 
     def __init__(self) -> None:
+        self.outgoing = Outgoing()
         self._open: set[Stream] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -54,12 +56,16 @@ class Streams:
     def add(self, stream: Stream) -> None:
         """Watch over a stream that has just opened."""
         self._open.add(stream)
+        if stream.peer == "server":
+            self.outgoing.add(stream)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
 
     def discard(self, stream: Stream) -> None:
         """Forget a stream that has closed."""
         self._open.discard(stream)
+        if stream.peer == "server":
+            self.outgoing.discard(stream)
 
     def _sweep(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep) if self._open else None
@@ -88,6 +94,7 @@ class Stream(asyncio.Protocol):
         self._session: Session | None = None
         self._buffer = b""
         self._eof = False
+        self._ended_by_us = False
         self._error: PeerError | None = None
         self._closed = False
         self._quiet = 0.0
@@ -106,6 +113,16 @@ class Stream(asyncio.Protocol):
     def broken(self) -> bool:
         """Can nothing more be written to the peer?"""
         return self._closed
+
+    @property
+    def left(self) -> bool:
+        """Has the peer ended or broken the connection, before we did?"""
+        return self.ended and not self._ended_by_us
+
+    @property
+    def error(self) -> PeerError | None:
+        """What broke the connection."""
+        return self._error
 
     @property
     def has_data(self) -> bool:
@@ -198,6 +215,7 @@ class Stream(asyncio.Protocol):
             self._session.close()
             self._write_session()
         self._closed = True
+        self._ended_by_us = not self._eof
         self._error = self._error or StreamError(f"we closed the connection to the {self.peer}")
         self._wake()
         self.transport.close()
@@ -206,6 +224,7 @@ class Stream(asyncio.Protocol):
         """Break the connection at once, so that the peer sees it broken; who waits for it here sees `error`."""
         if self._closed:
             return
+        self._ended_by_us = not self._eof
         self._fail(error)
         # A reset, because a FIN would look like the proper end of a body that is delimited by the connection's close.
         if sock := self.transport.get_extra_info("socket"):

@@ -9,65 +9,86 @@ import asyncio
 import ipaddress
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import aiohappyeyeballs
 
-from ..errors import ConnectError
+from ..errors import ConnectError, SettingsError
 from ..model.connection import Address
 from ..model.url import join_host_port
+from .loops import Attempt, is_loop
 from .stream import Stream, Streams
 
 # RFC 8305 section 5 recommends a quarter of a second before the next address is tried beside the last.
 ATTEMPT_DELAY = 0.25
 
+SO_MARK = 36  # asm-generic/socket.h
+
 AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[str, int]]
 
 
-async def connect(host: str, port: int, streams: Streams, *, seconds: float, own: Sequence[Address]) -> Stream:
-    """A stream to a server, within `seconds`.
+async def connect(
+    host: str, port: int, streams: Streams, *, seconds: float, own: Sequence[Address], mark: int | None = None
+) -> Stream:
+    """A stream to a server, within `seconds`, with `mark` on its packets (see `check_mark`).
 
     `own` are the addresses that we listen on: a connection to one of them would be a loop, and is refused. Raises
     ConnectError (504 when time ran out).
     """
     name = join_host_port(host, port)
+    with streams.outgoing.attempt() as attempt:
+        sock = await _connect(host, port, _opener(attempt, mark), seconds)
+        if attempt.error or is_loop(sock, own):
+            sock.close()
+            reason = attempt.error or "that is this proxy itself, the request would go in circles"
+            raise ConnectError(f"refused to connect to {name}: {reason}")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _, stream = await asyncio.get_running_loop().create_connection(lambda: Stream("server", streams), sock=sock)
+    if attempt.error:
+        stream.abort(attempt.error)
+    return stream
+
+
+def check_mark(mark: int) -> None:
+    """Can packets be marked here? Raises SettingsError."""
+    with socket.socket() as sock:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, SO_MARK, mark)
+        except OSError as error:
+            advice = "It takes root, or CAP_NET_ADMIN" if isinstance(error, PermissionError) else "It is for Linux"
+            reason = (error.strerror or str(error)).lower()
+            raise SettingsError(f"--mark: packets cannot be marked: {reason}. {advice}") from None
+
+
+def _opener(attempt: Attempt, mark: int | None) -> Callable[[AddressInfo], socket.socket]:
+    """What makes the sockets of an attempt."""
+
+    def open_socket(info: AddressInfo) -> socket.socket:
+        family, kind, proto, _, address = info
+        sock = socket.socket(family, kind, proto)
+        attempt.add(sock, address[:2])
+        if mark is not None:
+            sock.setsockopt(socket.SOL_SOCKET, SO_MARK, mark)
+        return sock
+
+    return open_socket
+
+
+async def _connect(
+    host: str, port: int, open_socket: Callable[[AddressInfo], socket.socket], seconds: float
+) -> socket.socket:
+    """A connected socket. Raises ConnectError."""
+    name = join_host_port(host, port)
     try:
         async with asyncio.timeout(seconds):
             addresses = await _resolve(host, port)
-            sock = await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=ATTEMPT_DELAY, interleave=1)
+            return await aiohappyeyeballs.start_connection(
+                addresses, happy_eyeballs_delay=ATTEMPT_DELAY, interleave=1, socket_factory=open_socket
+            )
     except TimeoutError:
         raise ConnectError(f"cannot connect to {name}: no answer within {seconds:g} seconds", 504) from None
     except (OSError, RuntimeError, UnicodeError) as error:  # uvloop raises RuntimeError for some
         raise ConnectError(f"cannot connect to {name}: {_reason(error)}") from None
-    if is_loop(sock, own):
-        sock.close()
-        raise ConnectError(f"refused to connect to {name}: that is this proxy itself, the request would go in circles")
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    _, stream = await asyncio.get_running_loop().create_connection(lambda: Stream("server", streams), sock=sock)
-    return stream
-
-
-def is_loop(sock: socket.socket, own: Iterable[Address]) -> bool:
-    """Does this connected socket lead to one of our own listening addresses?
-
-    It is asked of the connected socket, not of the name: so no alias, mapped address, 0.0.0.0 or change of the name
-    service gets by. A connection to an address of this machine comes from an address of this machine.
-    """
-    try:
-        peer, here = sock.getpeername()[:2], sock.getsockname()[0]
-    except OSError:
-        return False  # the server has gone again, so it was not us
-    address = _plain(peer[0])
-    local = address.is_loopback or address == _plain(here)
-    return any(
-        peer[1] == port and (address == _plain(host) or (local and _plain(host).is_unspecified)) for host, port in own
-    )
-
-
-def _plain(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """An address without its zone; an IPv4 address that was mapped into IPv6 as itself."""
-    address = ipaddress.ip_address(host.partition("%")[0])
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 async def _resolve(host: str, port: int) -> list[AddressInfo]:

@@ -7,8 +7,13 @@
 | `alerts` | OpenSSL's errors and the peer's alerts in words |
 | `names` | which names go into a leaf |
 | `authority` | the CA, and issuing leaves |
+| `handout` | the CA's certificate in the forms that clients want |
 | `confdir` | writing and reading the CA's files |
 | `verify` | the verification of a server's certificate |
+| `identities` | certificates with private keys that the user brings, for clients or for servers |
+| `parameters` | which versions and cipher suites may be negotiated |
+| `keylog` | a file of the sessions' secrets |
+| `resumption` | the sessions with servers that can be gone on with |
 | `contexts` | making sessions: contexts, the cache of leaves, the trust store |
 """
 

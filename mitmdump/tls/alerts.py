@@ -84,6 +84,11 @@ def explain(error: SSL.Error, peer: str, *, established: bool) -> str:
     return f"the TLS {'session' if established else 'handshake'} with the {peer} failed: {', '.join(texts)}"
 
 
+def first_reason(error: SSL.Error) -> str:
+    """OpenSSL's own first words for a failure."""
+    return next(iter(_reasons(error)), "OpenSSL gives no reason")
+
+
 def _reasons(error: SSL.Error) -> list[str]:
     entries = error.args[0] if error.args and isinstance(error.args[0], list) else []
     return [reason for _library, _function, reason in entries if reason]

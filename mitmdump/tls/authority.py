@@ -22,11 +22,12 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..errors import ConfdirError, TlsError
 from . import confdir as files
+from .handout import Handout
 from .names import LeafNames
 
 KeyType = Literal["ec", "rsa"]
@@ -127,15 +128,8 @@ class Authority:
 
     def _write_certificate_files(self, confdir: Path) -> None:
         """Write the certificate files, unless they are there and fit, or cannot be written: we can do without."""
-        certificate, path = self.certificate, confdir / CERTIFICATE_FILE
-        contents = {
-            ".cer": certificate.public_bytes(Encoding.DER),
-            # The kind that Java takes for a trust store as it is, without a password; others take it too.
-            ".p12": pkcs12.serialize_java_truststore(
-                [pkcs12.PKCS12Certificate(certificate, b"mitmdump")], NoEncryption()
-            ),
-            ".pem": certificate.public_bytes(Encoding.PEM),  # last, so that where it fits the others do
-        }
+        handout, path = Handout.of(self.certificate), confdir / CERTIFICATE_FILE
+        contents = {".cer": handout.der, ".p12": handout.p12, ".pem": handout.pem}  # where the last fits, all do
         with suppress(OSError):
             complete = all(path.with_suffix(suffix).exists() for suffix in contents)
             if complete and path.with_suffix(".pem").read_bytes() == contents[".pem"]:

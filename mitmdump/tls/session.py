@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from OpenSSL import SSL, crypto
+from OpenSSL._util import lib
 
 from ..errors import LocalError, TlsError
 from ..model.connection import Connection
@@ -36,10 +37,21 @@ class Session:
 
     `established`: the handshake is done. `closed`: the peer's close_notify has come, so what it sent is complete
     (RFC 8446 section 6.1). `verification`: once established, what `verify` made of the peer's certificate, "ok" or the
-    reason against it; None where nobody looked. `alpn_offers`: what we offered, for the record.
+    reason against it; None where nobody looked. `alpn_offers`: what we offered, for the record. `on_data` is called
+    once, when the first plaintext has come: the tickets of a server come before it.
     """
 
-    __slots__ = ("_connection", "_failure", "_verify", "alpn_offers", "closed", "established", "peer", "verification")
+    __slots__ = (
+        "_connection",
+        "_failure",
+        "_on_data",
+        "_verify",
+        "alpn_offers",
+        "closed",
+        "established",
+        "peer",
+        "verification",
+    )
 
     def __init__(
         self,
@@ -47,6 +59,7 @@ class Session:
         peer: Literal["client", "server"],
         verify: Callable[[SSL.Connection], str] | None = None,
         alpn_offers: tuple[bytes, ...] = (),
+        on_data: Callable[[SSL.Connection], object] | None = None,
     ) -> None:
         if peer == "client":
             connection.set_accept_state()
@@ -54,6 +67,7 @@ class Session:
             connection.set_connect_state()
         self._connection = connection
         self._verify = verify
+        self._on_data = on_data
         self._failure = ""
         self.peer = peer
         self.alpn_offers = alpn_offers
@@ -101,6 +115,9 @@ class Session:
             if not pieces:
                 raise failure from None
             # What was received before the fault is intact, so it comes first and the failure with the next call.
+        if self._on_data and pieces:
+            self._on_data(self._connection)
+            self._on_data = None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def send(self, data: bytes | bytearray | memoryview) -> None:
@@ -162,6 +179,12 @@ class Session:
         if self.peer == "server":  # what a client offered stands in its ClientHello
             connection.alpn_offers = self.alpn_offers
         if self.established:
+            connection.session_resumed = is_resumed(ours)
             connection.tls_version = ours.get_protocol_version_name()
             connection.cipher = ours.get_cipher_name()
             connection.alpn = ours.get_alpn_proto_negotiated() or None
+
+
+def is_resumed(connection: SSL.Connection) -> bool:
+    """Does an established connection go on with an earlier session? pyOpenSSL has no name for that question."""
+    return bool(lib.SSL_session_reused(connection._ssl))

@@ -18,6 +18,7 @@ from service_identity.hazmat import DNS_ID, DNSPattern, IPAddress_ID, IPAddressP
 
 from .. import errors
 from .names import CertificateNames, normalize, read_names
+from .session import is_resumed
 
 OK = "ok"
 
@@ -71,15 +72,18 @@ class Verification:
     """The verification of one server's certificate, for the host that we wanted to reach.
 
     OpenSSL's callback says what it finds to `note`, in the handshake; after it, `result` makes the verdict of it.
-    `own_key` is the DER of our CA's SubjectPublicKeyInfo.
+    `own_key` is the DER of our CA's SubjectPublicKeyInfo. `expires` is when the first certificate of an accepted chain
+    expires, "YYYYMMDDhhmmssZ", and b"" while none is accepted; it is given where a session may be resumed, whose chain
+    was accepted when it began, and says so.
     """
 
-    __slots__ = ("_finding", "_host", "_own_key")
+    __slots__ = ("_finding", "_host", "_own_key", "expires")
 
-    def __init__(self, host: str, own_key: bytes) -> None:
+    def __init__(self, host: str, own_key: bytes, expires: bytes = b"") -> None:
         self._host = host.removesuffix(".")
         self._own_key = own_key
         self._finding = ""
+        self.expires = expires
 
     def note(self, code: int, depth: int) -> None:
         """Remember the first finding: those after it mostly follow from it."""
@@ -89,9 +93,19 @@ class Verification:
 
     def result(self, connection: SSL.Connection) -> str:
         """ "ok", or the reason why the server's certificate is not to be trusted, in a few words."""
+        if self.expires and is_resumed(connection):
+            return OK
+        self.expires = b""
         if self._finding:
             return self._finding
         chain = connection.get_verified_chain() or []
+        verdict = self._judge(chain)
+        if verdict == OK:
+            self.expires = min(certificate.get_notAfter() or b"" for certificate in chain)
+        return verdict
+
+    def _judge(self, chain: list[crypto.X509]) -> str:
+        """Of a chain in which OpenSSL has found nothing wrong."""
         encoded = [crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate) for certificate in chain]
         if not encoded:  # no suite that we offer lets a server go without one
             return "no certificate"

@@ -29,10 +29,30 @@ _FIELD = re.compile(rb"^(" + TOKEN + rb"):[ \t]*+(" + TEXT + rb")\r\n", re.MULTI
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _DIGITS = re.compile(rb"[0-9]{1,18}\Z")  # one more digit could pass 2**63, which other programs count in
 
+# How a request's first line looks, right or not quite right, and how it begins: the longest registered method has 17
+# letters. After so many bytes its beginning is enough: RFC 9112 section 3 promises nobody that more will be read.
+_FIRST_LINE = re.compile(TOKEN + rb" +(?:/|\*|http).* HTTP/1\.[0-9][ \r]*\Z", re.IGNORECASE)
+_START_OF_LINE = re.compile(TOKEN[:-1] + rb"{1,32}(?: (?:[ /*h].*)?)?\Z", re.IGNORECASE | re.DOTALL)
+_ENOUGH_OF_A_LINE = 8000
+
 # What a body's framing is, besides a number of bytes.
 CHUNKED, UNTIL_CLOSE, SWITCHED = -1, -2, -3
 
 NO_BODY_STATUS = frozenset({204, 304})
+
+
+def starts_like_http(data: bytes) -> bool | None:
+    """Are these first bytes of a connection, on whatever port, an HTTP/1 request? None: too few to tell.
+
+    A request to a server, that is: other text protocols have words in front of their lines, too, so it takes a whole
+    line. Of CONNECT, or HTTP/2 without TLS, the answer is no.
+    """
+    line, end, _ = data.partition(b"\n")
+    if end:
+        return _FIRST_LINE.match(line) is not None
+    if line and not _START_OF_LINE.match(line):
+        return False
+    return True if len(line) > _ENOUGH_OF_A_LINE else None
 
 
 def parse_request(block: bytes, max_fields: int) -> RequestHead:

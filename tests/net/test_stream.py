@@ -195,6 +195,27 @@ async def test_ending_our_side_of_a_connection_that_was_reset_just_now_is_no_err
 
 
 @in_each_loop
+@pytest.mark.parametrize("act", [Peer.ends, Peer.resets])
+async def test_a_peer_that_ends_or_resets_has_left_and_we_who_close_after_it_have_not(act):
+    stream, peer = await open_pair()
+    assert not stream.left
+    act(peer)
+    await until(lambda: stream.ended)
+    stream.close()
+    assert stream.left
+
+
+@in_each_loop
+@pytest.mark.parametrize("act", [Stream.close, lambda stream: stream.abort(StreamError("too slow"))])
+async def test_a_peer_whom_we_have_closed_has_not_left(act):
+    stream, peer = await open_pair()
+    act(stream)
+    peer.closes()
+    assert stream.ended
+    assert not stream.left
+
+
+@in_each_loop
 async def test_what_came_before_a_reset_is_still_read():
     stream, peer = await open_pair()
     await peer.sends(b"last words")

@@ -8,8 +8,9 @@ from support.peers import Peer, in_each_loop, in_loop
 
 from mitmdump.errors import ConnectError, StreamError
 from mitmdump.net import upstream as module
+from mitmdump.net.loops import is_loop
 from mitmdump.net.stream import Stream, Streams
-from mitmdump.net.upstream import connect, is_loop
+from mitmdump.net.upstream import connect
 
 
 async def try_to(host: str, port: int, *, seconds: float = 2, own: list = ()) -> Stream:

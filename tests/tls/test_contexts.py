@@ -120,9 +120,9 @@ WEAK = [
 
 def test_no_weak_suite_is_offered_or_taken(contexts):
     """T11"""
-    connections = SSL.Connection(contexts._for_clients), SSL.Connection(contexts._for_servers)
-    for connection in connections:
-        offered = connection.get_cipher_list()
+    sessions = contexts.session_for_client(NAMES, None, NOW), contexts.session_for_server("a.test", None, (), NOW)
+    for session in sessions:
+        offered = session._connection.get_cipher_list()
         assert all(name.startswith(("TLS_", "ECDHE-", "DHE-")) for name in offered)
         assert not {name.decode() for name in WEAK} & set(offered)
         assert not [name for name in offered if name.endswith("SHA") or "CCM" in name]
@@ -137,7 +137,7 @@ def test_nothing_older_than_tls_1_2_is_spoken(contexts, version, is_taken):
     old.use_privatekey((identity := make("a.test")).key)
     old.use_certificate(identity.certificate)
     towards_client = (make_client(old), contexts.session_for_client(NAMES, None, NOW))
-    towards_server = (contexts.session_for_server("a.test", None, ()), Session(SSL.Connection(old), "client"))
+    towards_server = (contexts.session_for_server("a.test", None, (), NOW), Session(SSL.Connection(old), "client"))
     for client, server in (towards_client, towards_server):
         if not is_taken:
             with pytest.raises(TlsError, match=r"no TLS version in common|protocol version"):
@@ -154,7 +154,7 @@ def test_renegotiation_is_refused_on_both_sides(contexts):
     context.use_certificate(identity.certificate)
     client, server = make_client(context), Session(SSL.Connection(context), "client")
     connect(client, ours_as_server := contexts.session_for_client(NAMES, None, NOW))
-    connect(ours_as_client := contexts.session_for_server("a.test", None, ()), server)
+    connect(ours_as_client := contexts.session_for_server("a.test", None, (), NOW), server)
     for asking, ours in ((client, ours_as_server), (server, ours_as_client)):
         asking._connection.renegotiate()
         asking.handshake()
@@ -190,10 +190,11 @@ def test_the_leaf_that_was_not_used_for_longest_goes_first(authority):
 
 
 def test_a_hundred_thousand_names_take_no_more_memory_than_a_thousand(authority, monkeypatch):
-    """T14; with one leaf for all, as issuing each would take half a minute."""
-    leaf = authority.issue(NAMES, NOW)
-    monkeypatch.setattr(authority, "issue", lambda *_: leaf)
+    """T14; with one leaf for all, as making each would take a minute."""
     contexts = Contexts(authority, max_leaves=1000)
+    leaf = contexts._leaf(NAMES, NOW)
+    monkeypatch.setattr(authority, "issue", lambda *_: leaf.certificate)
+    monkeypatch.setattr(contexts, "_context_for_clients", lambda _: leaf.context)
     tracemalloc.start()
     sizes = []
     for number in range(100_000):
@@ -210,7 +211,7 @@ def test_a_leaf_is_issued_anew_before_it_expires(contexts):
     late = NOW + (LEAF_VALIDITY - 2 * BACKDATED).total_seconds()
     assert contexts._leaf(NAMES, late - 60) == first
     again = contexts._leaf(NAMES, late + 60)
-    assert again.not_valid_after_utc > first.not_valid_after_utc
+    assert again.certificate.not_valid_after_utc > first.certificate.not_valid_after_utc
     assert contexts._leaf(NAMES, late + 61) == again
 
 
@@ -225,33 +226,33 @@ def hello_sent(session: Session):
 @pytest.mark.parametrize("sni", ["A.Test", "a.test.", None])
 def test_the_server_name_is_sent_as_it_stands(contexts, sni):
     """T9"""
-    assert hello_sent(contexts.session_for_server("a.test", sni, ())).sni == sni
+    assert hello_sent(contexts.session_for_server("a.test", sni, (), NOW)).sni == sni
 
 
 @pytest.mark.parametrize("sni", ["", "a\0b", "b\xfccher.test", "a" * 256])
 def test_a_server_name_that_cannot_be_sent_is_refused(contexts, sni):
     with pytest.raises(TlsError, match="cannot be sent"):
-        contexts.session_for_server("a.test", sni, ())
+        contexts.session_for_server("a.test", sni, (), NOW)
     assert lib.ERR_peek_error() == 0
 
 
 @pytest.mark.parametrize("alpn", [(), (b"http/1.1",), (b"h2", b"http/1.1")])
 def test_the_protocols_are_offered_as_given_and_recorded(contexts, alpn):
     """T9"""
-    session = contexts.session_for_server("a.test", None, alpn)
+    session = contexts.session_for_server("a.test", None, alpn, NOW)
     seen = Connection("server")
     session.describe(seen)
     assert (hello_sent(session).alpn, seen.alpn_offers) == (alpn, alpn)
 
 
 def test_sessions_of_one_context_do_not_mix(contexts):
-    one = contexts.session_for_server("a.test", "one.test", (b"h2",))
-    other = contexts.session_for_server("a.test", "other.test", (b"http/1.1",))
+    one = contexts.session_for_server("a.test", "one.test", (b"h2",), NOW)
+    other = contexts.session_for_server("a.test", "other.test", (b"http/1.1",), NOW)
     assert (hello_sent(other).sni, hello_sent(one).sni) == ("other.test", "one.test")
 
 
 def test_a_session_that_is_not_verified_says_so_and_works(contexts):
-    client, server = contexts.session_for_server("a.test", "a.test", ()), make_server(make("a.test"))
+    client, server = contexts.session_for_server("a.test", "a.test", (), NOW), make_server(make("a.test"))
     assert client.verification is None
     connect(client, server)
     assert client.verification == "self-signed certificate"
@@ -259,7 +260,7 @@ def test_a_session_that_is_not_verified_says_so_and_works(contexts):
 
 
 def verdict(contexts: Contexts, root) -> str | None:
-    client = contexts.session_for_server("a.test", None, ())
+    client = contexts.session_for_server("a.test", None, (), NOW)
     connect(client, make_server(root.issue("a.test")))
     return client.verification
 

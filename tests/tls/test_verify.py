@@ -38,7 +38,7 @@ def contexts(authority, tmp_path_factory) -> Contexts:
 
 def verdict(contexts: Contexts, identity: Identity, host: str = HOST) -> str | None:
     """What is said of a server with this certificate, once the handshake with it is done."""
-    client, server = contexts.session_for_server(host, None, ()), make_server(identity)
+    client, server = contexts.session_for_server(host, None, (), time()), make_server(identity)
     connect(client, server)
     assert client.established
     assert server.established

@@ -1,0 +1,123 @@
+"""Connections that lead back to ourselves are known as such."""
+
+import asyncio
+import socket
+from contextlib import closing
+
+import pytest
+from support.peers import in_each_loop
+
+from mitmdump.errors import ConnectError, StreamError
+from mitmdump.net import upstream as module
+from mitmdump.net.loops import Attempt, Outgoing, is_own
+from mitmdump.net.stream import Streams
+from mitmdump.net.upstream import connect
+
+LOOP = ConnectError("in circles")
+
+
+@pytest.mark.parametrize(
+    ("destination", "own", "expected"),
+    [
+        (("192.0.2.1", 8080), ("192.0.2.1", 8080), True),
+        (("192.0.2.1", 80), ("192.0.2.1", 8080), False),
+        (("192.0.2.1", 8080), ("192.0.2.2", 8080), False),
+        (("127.0.0.1", 8080), ("0.0.0.0", 8080), True),
+        (("::1", 8080), ("::", 8080), True),
+        (("127.0.0.1", 80), ("0.0.0.0", 8080), False),
+        (("192.0.2.1", 8080), ("0.0.0.0", 8080), False),  # another machine's
+        (("2001:db8::1", 8080), ("::", 8080), False),
+        (("::ffff:127.0.0.1", 8080), ("127.0.0.1", 8080), True),
+        (("fe80::1%lo", 8080), ("fe80::1", 8080), True),
+    ],
+)
+def test_an_address_is_our_own_if_we_listen_on_it(destination, own, expected):
+    """A3"""
+    assert is_own(destination, [("198.51.100.9", 1), own]) is expected
+
+
+@in_each_loop
+async def test_an_open_connection_is_known_by_both_its_ends():
+    """T15"""
+    streams = Streams()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        stream = await connect("127.0.0.1", listening.getsockname()[1], streams, seconds=2, own=[])
+        ends = (stream.sockname, stream.peername)
+        other_port = (ends[0], ("127.0.0.1", 1))
+        assert not streams.outgoing.end(*other_port, LOOP)
+        assert streams.outgoing.end(*ends, LOOP)
+        with pytest.raises(ConnectError, match="in circles"):
+            await stream.read()
+        await asyncio.sleep(0)
+        assert not streams.outgoing.end(*ends, LOOP)
+
+
+@in_each_loop
+async def test_a_connection_is_known_before_it_is_open(monkeypatch):
+    """T15"""
+    streams, start = Streams(), module.aiohappyeyeballs.start_connection
+
+    async def start_connection(addresses, **options):
+        sock = await start(addresses, **options)
+        assert streams.outgoing.end(sock.getsockname(), sock.getpeername(), LOOP)
+        return sock
+
+    monkeypatch.setattr(module.aiohappyeyeballs, "start_connection", start_connection)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        with pytest.raises(ConnectError, match=f"refused to connect to 127.0.0.1:{port}: in circles"):
+            await connect("127.0.0.1", port, streams, seconds=2, own=[])
+        accepted, _ = listening.accept()
+        assert accepted.recv(1) == b""
+        accepted.close()
+
+
+@in_each_loop
+async def test_a_connection_that_is_found_out_at_the_last_moment_is_ended():
+    streams, loop = Streams(), asyncio.get_running_loop()
+    create, streams.add = loop.create_connection, Streams().add  # `streams` never learns that it is open
+
+    class Late:
+        async def create_connection(self, factory, sock):
+            assert streams.outgoing.end(sock.getsockname(), sock.getpeername(), LOOP)
+            return await create(factory, sock=sock)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module.asyncio, "get_running_loop", lambda: Both(Late(), loop))
+        stream = await connect("127.0.0.1", listening.getsockname()[1], streams, seconds=2, own=[])
+        patch.undo()
+        with pytest.raises(ConnectError, match="in circles"):
+            await stream.read()
+
+
+class Both:
+    """The attributes of one object, and where it has none those of another."""
+
+    def __init__(self, first, second):
+        self._objects = (first, second)
+
+    def __getattr__(self, name):
+        return next(getattr(each, name) for each in self._objects if hasattr(each, name))
+
+
+def test_an_attempt_outlives_a_socket_that_lost_the_race():
+    attempt, lost, sock = Attempt(), socket.socket(), socket.socket()
+    attempt.add(lost, ("192.0.2.1", 80))
+    lost.close()
+    with closing(sock):
+        sock.bind(("127.0.0.1", 0))
+        attempt.add(sock, ("192.0.2.1", 80))
+        assert attempt.has(sock.getsockname(), ("192.0.2.1", 80))
+        assert not attempt.has(sock.getsockname(), ("192.0.2.2", 80))
+        assert not attempt.has(("127.0.0.1", 1), ("192.0.2.1", 80))
+
+
+def test_an_attempt_that_is_over_is_forgotten():
+    outgoing = Outgoing()
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        ends = (sock.getsockname(), ("192.0.2.1", 80))
+        with outgoing.attempt() as attempt:
+            attempt.add(sock, ends[1])
+            assert outgoing.end(*ends, StreamError("x"))
+        assert not outgoing.end(*ends, StreamError("x"))
