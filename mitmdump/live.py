@@ -14,26 +14,33 @@ import resource
 import signal
 import socket
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from time import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import OutputError, SettingsError
 from .job import Filters, Job
 from .log import Log
 from .model.url import join_host_port
+from .net.destination import Lookup, open_lookup
 from .net.listener import Listener, bind
+from .net.upstream import check_mark
 from .proxy.client import serve
 from .proxy.services import Services
-from .settings import Settings
+from .settings import Mode, Settings, Side, of_side
 from .tls.authority import Authority
 from .tls.contexts import Contexts
+from .tls.identities import ClientCertificates, OwnCertificates
+from .tls.keylog import KeyLog
+from .tls.parameters import Parameters
 
 TICK_SECONDS = 0.25
 # Descriptors that are not connections: standard streams, files, the event loop's own, listening sockets, resolver.
 RESERVED_FILES = 24
 FILES_PER_CLIENT = 2
+NAMED_HOSTS = 20  # in one line at the end
 
 
 def run_proxy(settings: Settings, log: Log, filters: Filters) -> int:
@@ -43,12 +50,17 @@ def run_proxy(settings: Settings, log: Log, filters: Filters) -> int:
     """
     if settings.ready_file:  # one that somebody killed has left behind would be taken for ours
         settings.ready_file.unlink(missing_ok=True)
+    if settings.mark is not None:
+        check_mark(settings.mark)
     contexts = _contexts(settings, log)
-    sockets = _bind(settings.listen_hosts, settings.listen_port)
+    doors = [_open_door(mode, settings, log) for mode in settings.modes]
     job = Job(settings, log, filters)
     services = Services(settings, job.outlet, contexts, log.warn, log.debug)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_Proxy(job, services, sockets).run())
+        runner.run(_Proxy(job, services, doors).run())
+    if refused := services.refusals.hosts:
+        more = f" and {len(refused) - NAMED_HOSTS} more" if len(refused) > NAMED_HOSTS else ""
+        log.info(f"passed through, as clients refused our certificate: {', '.join(refused[:NAMED_HOSTS])}{more}")
     return job.close()
 
 
@@ -57,12 +69,50 @@ def _contexts(settings: Settings, log: Log) -> Contexts:
     authority = Authority.load_or_create(settings.confdir, key_type=settings.ca_key, now=time())
     if is_new:
         log.info(f"made a CA of your own; clients have to trust {authority.certificate_file}")
-    return Contexts(authority, upstream_ca=settings.upstream_ca)
+    return Contexts(
+        authority,
+        upstream_ca=settings.upstream_ca,
+        own=OwnCertificates(settings.certs),
+        client_certificates=ClientCertificates(settings.client_certs) if settings.client_certs else None,
+        request_client_cert=settings.request_client_cert,
+        towards_clients=_parameters(settings, "client"),
+        towards_servers=_parameters(settings, "server"),
+        keylog=KeyLog(settings.keylog, log.error) if settings.keylog else None,
+    )
 
 
-def _bind(hosts: Sequence[str], port: int) -> list[socket.socket]:
+def _parameters(settings: Settings, side: Side) -> Parameters:
+    """What --tls-min, --tls-max and --ciphers say of one side. Raises SettingsError."""
+    lowest, highest = of_side(settings.tls_min, side), of_side(settings.tls_max, side)
+    return Parameters(lowest or "1.2", highest or "1.3", of_side(settings.ciphers, side) or "")
+
+
+class _Door(NamedTuple):
+    """Where clients come in: a mode, its sockets, and what knows where those that were redirected were going."""
+
+    mode: Mode
+    sockets: Sequence[socket.socket]
+    lookup: Lookup | None
+
+
+def _open_door(mode: Mode, settings: Settings, log: Log) -> _Door:
+    """Raises SettingsError."""
+    hosts, port = settings.place_of(mode)
+    if mode.kind == "regular":
+        return _Door(mode, _bind(hosts, port), None)
+    lookup = open_lookup()
+    prepared: list[bool] = []
+    sockets = _bind(hosts, port, lambda sock: prepared.append(lookup.prepare(sock)))
+    if not all(prepared):
+        log.debug("TPROXY will not work, as that takes root or CAP_NET_ADMIN; REDIRECT and DNAT will")
+    return _Door(mode, sockets, lookup)
+
+
+def _bind(
+    hosts: Sequence[str], port: int, prepare: Callable[[socket.socket], object] | None = None
+) -> list[socket.socket]:
     try:
-        return bind(hosts, port)
+        return bind(hosts, port, prepare)
     except OSError as error:
         where = ", ".join(join_host_port(host, port) for host in hosts)
         advice = "Choose another port with -p, or stop the program that holds it."
@@ -97,41 +147,49 @@ def _client_limit(job: Job) -> int:
 class _Proxy:
     """The running proxy."""
 
-    def __init__(self, job: Job, services: Services, sockets: Sequence[socket.socket]) -> None:
+    def __init__(self, job: Job, services: Services, doors: Sequence[_Door]) -> None:
         self._job = job
         self._services = services
         self._clients: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._listener = Listener(
-            sockets,
-            self._serve,
-            limit=_client_limit(job),
-            count=lambda: len(self._clients),
-            make_room=lambda: services.close_idle(1),
-            warn=job.log.warn,
-        )
+        self._modes = [door.mode.kind for door in doors for _ in door.sockets]
+        limit = _client_limit(job)
+        self._listeners = [
+            Listener(
+                door.sockets,
+                partial(self._serve, door.lookup),
+                limit=limit,
+                count=lambda: len(self._clients),
+                make_room=lambda: services.close_idle(1),
+                warn=job.log.warn,
+            )
+            for door in doors
+        ]
+        services.own_addresses = [address for listener in self._listeners for address in listener.addresses]
 
     async def run(self) -> None:
         """From the first client to the last."""
         ready_file = self._job.settings.ready_file
         self._handle_signals()
-        self._services.own_addresses = self._listener.addresses
         self._job.on_failure = self._stop_at_once
-        self._listener.start()
+        self._job.on_enough = self._end
+        for listener in self._listeners:
+            listener.start()
         ticker = asyncio.create_task(self._tick())
         self._announce()
         await self._stop.wait()
         if ready_file:
             ready_file.unlink(missing_ok=True)
-        self._listener.stop()
+        for listener in self._listeners:
+            listener.stop()
         self._services.stopping = True
         self._services.close_idle(len(self._services.idle))
         await self._finish_clients()
         ticker.cancel()
 
-    def _serve(self, sock: socket.socket) -> None:
-        task = asyncio.create_task(serve(self._services, sock))
+    def _serve(self, lookup: Lookup | None, sock: socket.socket) -> None:
+        task = asyncio.create_task(serve(self._services, sock, lookup))
         self._clients.add(task)
         task.add_done_callback(self._client_done)
 
@@ -143,7 +201,7 @@ class _Proxy:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            self._job.outlet.tick(time())
+            self._job.tick(time())
 
     async def _finish_clients(self) -> None:
         """Let what is in flight finish, for so long; then cut it off."""
@@ -177,14 +235,18 @@ class _Proxy:
     def _announce(self) -> None:
         """Say that we are ready, to people and to programs."""
         settings, log = self._job.settings, self._job.log
-        addresses = [join_host_port(*address) for address in self._listener.addresses]
+        addresses = [
+            f"{join_host_port(*address)}{' (transparent)' if mode == 'transparent' else ''}"
+            for address, mode in zip(self._services.own_addresses, self._modes, strict=True)
+        ]
         recording = f", recording to {' and '.join(settings.outputs)}" if settings.outputs else ""
         log.info(f"listening on {' and '.join(addresses)}{recording}")
         if settings.ssl_insecure:
             log.error("server certificates are not verified (-k)")
         if settings.ready_file:
             ready = {
-                "addresses": self._listener.addresses,
+                "addresses": self._services.own_addresses,
+                "modes": self._modes,
                 "pid": os.getpid(),
                 "ca": str(self._services.tls.ca_file.absolute()),
             }

@@ -7,14 +7,19 @@ seconds.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from .errors import SettingsError
 
+if TYPE_CHECKING:
+    from .redaction import Rule
+
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]+)?)\s*([kmgKMG]?)[iI]?[bB]?\Z")
 _DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]+)?)\s*(ms|s|m|h|)\Z")
+_SIDED = re.compile(r"(?:(client|server)=)?(.+)\Z", re.DOTALL)
 _SIZE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _DURATION_UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -35,6 +40,91 @@ def parse_duration(text: str) -> float:
     return float(match[1]) * _DURATION_UNITS[match[2]]
 
 
+class StopAfter(NamedTuple):
+    """When a run is over: after so many seconds, flows, or bytes. One of them is given; `text` is how."""
+
+    text: str
+    seconds: float | None = None
+    flows: int | None = None
+    bytes: int | None = None
+
+
+def parse_stop_after(text: str) -> StopAfter:
+    """A bare number is flows, one with ms, s, m or h a duration, one with k, M, G or B a size; so m alone is minutes,
+    M is MiB. Raises SettingsError.
+    """
+    stop = None
+    if text.isascii() and text.isdigit() and len(text) <= 15:
+        stop = StopAfter(text, flows=int(text))
+    elif _DURATION.match(text):
+        stop = StopAfter(text, seconds=parse_duration(text))
+    elif _SIZE.match(text):
+        stop = StopAfter(text, bytes=parse_size(text))
+    if stop is None or not any(stop[1:]):
+        raise SettingsError(f"{text!r} is no end: give a duration (60s, 5m), a number of flows (1000) or a size (1GB)")
+    return stop
+
+
+ModeKind = Literal["regular", "transparent"]
+
+# Where a mode listens if nobody says. Whoever reaches a regular proxy can use it, so that is this machine. A packet
+# filter sends connections to an address of the interface where they came in, so that is any.
+DEFAULT_HOSTS: dict[ModeKind, tuple[str, ...]] = {
+    "regular": ("127.0.0.1", "::1"),
+    "transparent": ("0.0.0.0", "::"),  # noqa: S104  # clients from public addresses are refused all the same
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """A way in which clients come to us, with a port and an address of its own to listen on, or None."""
+
+    kind: ModeKind
+    host: str | None = None
+    port: int | None = None
+
+
+def parse_port(text: str) -> int:
+    """A port to listen on. Raises SettingsError."""
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise SettingsError(f"{text!r} is no port: give a number from 0 to 65535 (0 picks a free one)")
+    return int(text)
+
+
+def parse_mode(text: str) -> Mode:
+    """KIND, or KIND@PORT, or KIND@HOST:PORT. Raises SettingsError."""
+    name, at, place = text.partition("@")
+    kind = cast(ModeKind, name)
+    if kind not in DEFAULT_HOSTS:
+        raise SettingsError(f"{name!r} is no mode: it is one of {', '.join(DEFAULT_HOSTS)}")
+    if not at:
+        return Mode(kind)
+    host, _, port = place.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise SettingsError(f"{place!r} is no host and port: an IPv6 address stands in brackets, as in [::1]:8080")
+    return Mode(kind, host or None, parse_port(port))
+
+
+Side = Literal["client", "server"]
+# A value for one side, or for both ("").
+Sided = tuple[Literal["", "client", "server"], str]
+
+
+def parse_sided(text: str) -> Sided:
+    """VALUE for both sides, or `client=VALUE`, `server=VALUE` for one. Raises SettingsError."""
+    match = _SIDED.match(text)
+    if not match:
+        raise SettingsError("'' is no value")
+    return cast(Sided, (match[1] or "", match[2]))
+
+
+def of_side(values: Sequence[Sided], side: Side) -> str | None:
+    """The last of the values that holds for a side, None if none does."""
+    return next((value for given, value in reversed(values) if given in ("", side)), None)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the command line says. Durations are seconds, sizes bytes; filters are still text.
@@ -53,22 +143,53 @@ class Settings:
     write: tuple[str, ...] = ()
     save: tuple[tuple[str, str], ...] = ()
     read: tuple[str, ...] = ()
+    sort: bool = False
+    follow: bool = False
     server: bool = True
     filter: str | None = None
     case_sensitive: bool = False
     flow_detail: int = 1
+    json: bool = False
     quiet: bool = False
     verbose: bool = False
     color: Literal["auto", "always", "never"] = "auto"
+    append: bool = False
+    on_write_error: Literal["stop", "pass"] = "stop"
+    stop_after: StopAfter | None = None
     fsync: bool = False
-    listen_hosts: tuple[str, ...] = ("127.0.0.1", "::1")
+    rotate_size: int | None = None
+    rotate_time: float | None = None
+    rotate_flows: int | None = None
+    keep: int | None = None
+    rotate_command: str | None = None
+    body_limit: int | None = None
+    redact: tuple[tuple[Rule, ...], ...] = ()
+    redact_key: Path | None = None
+    stats: bool = False
+    mode: tuple[Mode, ...] = ()
+    transparent: bool = False
+    listen_hosts: tuple[str, ...] = ()
     listen_port: int = 8080
+    mark: int | None = None
+    rules_ports: tuple[int, ...] = (80, 443)
     ready_file: Path | None = None
     confdir: Path = field(default_factory=lambda: Path("~/.mitmdump").expanduser())
     ca_key: Literal["ec", "rsa"] = "ec"
     upstream_cert: bool = True
     ssl_insecure: bool = False
     upstream_ca: Path | None = None
+    certs: tuple[tuple[str, Path], ...] = ()
+    client_certs: Path | None = None
+    request_client_cert: bool = False
+    tls_min: tuple[Sided, ...] = ()
+    tls_max: tuple[Sided, ...] = ()
+    ciphers: tuple[Sided, ...] = ()
+    keylog: Path | None = None
+    ignore_hosts: tuple[str, ...] = ()
+    allow_hosts: tuple[str, ...] = ()
+    tcp_hosts: tuple[str, ...] = ()
+    fail_open: bool = False
+    onboarding: bool = True
     block_global: bool = True
     max_connections: int = 2000
     max_header_size: int = 64 * 1024
@@ -80,7 +201,28 @@ class Settings:
     timeout_stop: float = 5.0
     debug: bool = False
 
+    def __post_init__(self) -> None:
+        if self.stats and "-" in self.outputs:
+            raise SettingsError("--stats prints on standard output, where flows go already: write them to a file")
+        if self.json and (self.stats or "-" in self.outputs):
+            other = "--stats" if self.stats else "-w -"
+            raise SettingsError(f"--json and {other} both go to standard output: choose one, or name a file with -w")
+        ports = [port for mode in self.modes if not mode.host and (port := self.place_of(mode)[1])]
+        if len(ports) != len(set(ports)):
+            raise SettingsError("two modes cannot listen on one port: give each its own, as in --mode transparent@8081")
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """How clients come to us."""
+        short = (Mode("transparent"),) if self.transparent else ()
+        return (*self.mode, *short) or (Mode("regular"),)
+
+    def place_of(self, mode: Mode) -> tuple[tuple[str, ...], int]:
+        """Where a mode listens: hosts, and a port."""
+        hosts = (mode.host,) if mode.host else self.listen_hosts or DEFAULT_HOSTS[mode.kind]
+        return hosts, self.listen_port if mode.port is None else mode.port
+
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The flow files to be written."""
-        return (*self.write, *(file for file, _ in self.save))
+        """The files to be written, "-" for stdout, without the "+" for those that are to be continued."""
+        return tuple(name.removeprefix("+") for name in (*self.write, *(file for file, _ in self.save)))

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from support.flowfiles import a_file, a_flow, a_tcp_flow, read
 
-from mitmdump import app
+from mitmdump import app, readback
+from mitmdump.files import open_flows
 from mitmdump.filter import parse
-from mitmdump.flowfile import open_flows
 from mitmdump.flowfile.frame import END, Frames
 from mitmdump.job import Filters, Job
 from mitmdump.log import Log
@@ -370,7 +370,7 @@ def test_a_port_that_is_taken_is_refused_with_what_to_do(run, tmp_path):
 
 
 def test_an_error_of_our_own_is_no_traceback(run, capture, monkeypatch):
-    monkeypatch.setattr(app, "open_flows", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(readback, "open_flows", lambda *_, **__: 1 / 0)
 
     status, _, err = run(capture)
 
@@ -381,7 +381,7 @@ def test_an_error_of_our_own_is_no_traceback(run, capture, monkeypatch):
 
 
 def test_debugging_shows_the_traceback(run, capture, monkeypatch):
-    monkeypatch.setattr(app, "open_flows", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(readback, "open_flows", lambda *_, **__: 1 / 0)
 
     status, _, err = run(capture, debug=True)
 

@@ -4,28 +4,40 @@ import os
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 from mitmdump import __version__, app
 from mitmdump.cli import OPTIONS, Option, main
-from mitmdump.settings import Settings
+from mitmdump.settings import Settings, of_side
 
 TABLE = [option for group in OPTIONS.values() for option in group]
 FLAGS = [flag for option in TABLE for flag in option.flags.split(", ")]
 # An argument of each kind, by its name in the help.
 ARGUMENTS = {
     "0..4": "3",
+    "COMMAND": "gzip",
     "DIR": "conf",
     "FILE": "some.file",
     "FILE FILTER": "some.file ~q",
+    "FILE|DIR": "some.file",
     "HOST": "192.0.2.1",
     "KIND": "rsa",
+    "MODE[@[HOST:]PORT]": "transparent@8081",
     "N": "17",
     "PORT": "8081",
+    "PORT[,PORT]...": "8443",
+    "REGEX": "a.test",
+    "RULES": "header:x-key,json:$.password",
     "SIZE": "17k",
     "TIME": "17ms",
+    "TIME|N|SIZE": "17s",
+    "WHAT": "pass",
     "WHEN": "never",
+    "[PATTERN=]FILE": "*.a.test=some.file",
+    "[SIDE=]LIST": "server=AES128-SHA256",
+    "[SIDE=]VERSION": "client=1.1",
 }
 
 
@@ -91,6 +103,28 @@ def test_an_option_may_be_repeated_if_its_help_says_so(settings):
     [
         (["-p", "70000"], "--listen-port: '70000' is no port: give a number from 0 to 65535 (0 picks a free one)"),
         (["-p", "http"], "--listen-port: 'http' is no port: give a number from 0 to 65535 (0 picks a free one)"),
+        (["-m", "socks"], "--mode: 'socks' is no mode: it is one of regular, transparent"),
+        (
+            ["-m", "regular@::1:80"],
+            "--mode: '::1:80' is no host and port: an IPv6 address stands in brackets, as in [::1]:8080",
+        ),
+        (
+            ["-T", "-m", "regular"],
+            "two modes cannot listen on one port: give each its own, as in --mode transparent@8081",
+        ),
+        (["--mark", "0"], "--mark: '0' is no mark: give a number from 1 to 4294967295, or 0x1 to 0xffffffff"),
+        (
+            ["--rules-ports", "80,0"],
+            "--rules-ports: '80,0' are no ports: give up to 15 numbers from 1 to 65535, with commas between them",
+        ),
+        (
+            ["--print-rules", "nft", "-p", "0"],
+            "--print-rules: rules need a port to redirect to, so choose one with -p",
+        ),
+        (["--tls-min", "server=1.4"], "--tls-min: '1.4' is none of 1.0, 1.1, 1.2, 1.3"),
+        (["--tls-max", "proxy=1.2"], "--tls-max: 'proxy=1.2' is none of 1.0, 1.1, 1.2, 1.3"),
+        (["--ciphers", ""], "--ciphers: '' is no value"),
+        (["--certs", "a.test="], "--certs: '' is no name of a file"),
         (["--flow-detail", "5"], "--flow-detail: '5' is none of 0, 1, 2, 3, 4"),
         (["--color", "red"], "--color: 'red' is none of auto, always, never"),
         (["--max-connections", "0"], "--max-connections: '0' is no number from 1 up"),
@@ -110,6 +144,23 @@ def test_a_bad_value_is_refused_in_one_line(arguments, complaint, settings, capf
     assert main(arguments) == 2
 
     assert capfd.readouterr() == ("", f"mitmdump: {complaint}\n")
+    assert not settings
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["tcp dport { 80, 443 } redirect to :8080", f"meta skuid {os.geteuid()} return"]),
+        (["-T", "-p", "9000"], ["redirect to :9000"]),
+        (["-m", "regular", "-m", "transparent@9001", "--mark", "0x17"], ["redirect to :9001", "meta mark 23 return"]),
+        (["--rules-ports", "8443,25"], ["tcp dport { 8443, 25 }"]),
+    ],
+)
+def test_rules_are_printed_for_the_port_and_the_mark_of_the_other_options(arguments, words, settings, capfd):
+    assert main(["--print-rules", "nft", *arguments]) == 0
+
+    out = capfd.readouterr().out
+    assert [word for word in words if word not in out] == []
     assert not settings
 
 
@@ -205,3 +256,26 @@ def test_a_file_has_a_name(settings, capfd):
     assert main(["-w", ""]) == 2
 
     assert capfd.readouterr().err == "mitmdump: --write: '' is no name of a file\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "certificate"),
+    [
+        ("own.pem", ("", "own.pem")),
+        ("a.test=own.pem", ("a.test", "own.pem")),
+        ("*.a.test=certs/own=1.pem", ("*.a.test", "certs/own=1.pem")),
+        ("./own=1.pem", ("", "own=1.pem")),
+    ],
+)
+def test_a_certificate_is_for_a_pattern_or_for_all(text, certificate, settings):
+    main(["--certs", text])
+
+    assert settings[0].certs == ((certificate[0], Path(certificate[1])),)
+
+
+def test_what_is_said_of_one_side_counts_for_that_one_only(settings):
+    main(["--tls-min", "1.3", "--tls-min", "client=1.1", "--ciphers", "server=AES128-SHA256:@SECLEVEL=0"])
+
+    chosen = settings[0]
+    assert [of_side(chosen.tls_min, side) for side in ("client", "server")] == ["1.1", "1.3"]
+    assert [of_side(chosen.ciphers, side) for side in ("client", "server")] == [None, "AES128-SHA256:@SECLEVEL=0"]

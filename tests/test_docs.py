@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from docutils.core import publish_doctree
 from docutils.nodes import literal_block, table
+from support.flowfiles import a_file, a_flow
 from test_floors import FLOOR
 
-from mitmdump import __version__, app
+from mitmdump import __version__, job
 from mitmdump.filter.operators import TABLE
 
 TOP = Path(__file__).parents[1]
@@ -56,13 +57,28 @@ def test_the_readme_lists_the_operators_of_the_filter():
 def test_the_readme_lists_the_exit_statuses():
     listed = rows(len(TABLE))
 
-    assert [int(status) for status, _ in listed] == [app.DONE, app.OUTPUT_FAILED, app.REFUSED, app.DAMAGED]
+    assert [int(status) for status, _ in listed] == [job.DONE, job.OUTPUT_FAILED, job.REFUSED, job.DAMAGED]
 
 
 def test_the_readme_shows_the_floors():
     shown = {name.strip(" /"): int(floor) for floor, names, _ in rows(len(TABLE) + 1) for name in names.split(",")}
 
     assert shown == {room: floor for room, floor in FLOOR.items() if room != "__main__"}
+
+
+def test_the_python_of_the_readme_works(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("out.flows").write_bytes(a_file(a_flow(1), a_flow(2)))
+    (block,) = (block for block in parsed(README).findall(literal_block) if "python" in block["classes"])
+
+    exec(block.astext(), {})
+
+    assert capsys.readouterr().out.splitlines() == [
+        "GET https://example.com/1 200 5",
+        "GET https://example.com/2 200 5",
+        "0 damaged places",
+    ]
+    assert Path("get.flows").exists()
 
 
 def test_what_is_run_for_every_change_ends_with_the_command_of_the_readme():

@@ -16,10 +16,10 @@ PACKAGE = Path(mitmdump.__file__).parent
 
 FLOORS = (
     {"errors", "model"},
-    {"filter", "flowfile", "formats", "wire", "tls", "settings"},
+    {"filter", "flowfile", "formats", "redaction", "wire", "tls", "settings"},
     {"net", "sinks"},
     {"files", "proxy"},
-    {"app", "live", "job", "cli", "log", "__main__"},
+    {"app", "live", "readback", "job", "cli", "log", "__main__"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 TOP = len(FLOORS) - 1

@@ -5,7 +5,7 @@ import re
 import pytest
 from support.manual import MANUAL, Page, roff
 
-from mitmdump import app
+from mitmdump import job
 from mitmdump.cli import OPTIONS, Option, default_of
 
 PAGE = Page("mitmdump.1")
@@ -30,7 +30,7 @@ def test_the_page_lists_the_options_of_the_table():
 def test_the_page_lists_the_exit_statuses():
     listed = re.findall(r"^\.B (\d)$", PAGE.section("EXIT STATUS"), re.MULTILINE)
 
-    assert [int(status) for status in listed] == [app.DONE, app.OUTPUT_FAILED, app.REFUSED, app.DAMAGED]
+    assert [int(status) for status in listed] == [job.DONE, job.OUTPUT_FAILED, job.REFUSED, job.DAMAGED]
 
 
 @pytest.mark.parametrize("name", [path.name for path in sorted(MANUAL.iterdir())])

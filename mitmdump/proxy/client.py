@@ -11,12 +11,14 @@ from ..errors import PeerError, RemoteError, StreamError, TlsError
 from ..model.connection import Connection
 from ..model.flow import Flow
 from ..model.url import join_host_port
+from ..net.destination import Lookup
 from ..net.stream import Stream
 from ..wire.events import Event, RequestHead, Role
 from ..wire.http1 import Http1, Limits
 from .channel import Channel
 from .exchange import Exchange
-from .relay import relay
+from .redirected import serve_redirected
+from .relay import pass_through, relay
 from .services import Services
 from .target import Origin, Target, connect_target, proxy_target, server_target
 from .tunnel import ESTABLISHED, tunnel
@@ -30,9 +32,18 @@ _OTHER_PROTOCOLS = {
 }
 
 
-async def serve(services: Services, sock: socket.socket) -> None:
-    """Serve a client that was just accepted, until it or we have had enough."""
+async def serve(services: Services, sock: socket.socket, lookup: Lookup | None = None) -> None:
+    """Serve a client that was just accepted, until it or we have had enough.
+
+    With `lookup` it was redirected, and that knows where it was going.
+    """
     loop = asyncio.get_running_loop()
+    try:
+        destination = lookup.find(sock) if lookup else None
+    except OSError as error:
+        services.warn_once("lookup", f"cannot tell where a client was going: {error.strerror or error}")
+        sock.close()
+        return
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _, stream = await loop.connect_accepted_socket(lambda: Stream("client", services.streams), sock)
@@ -44,7 +55,10 @@ async def serve(services: Services, sock: socket.socket) -> None:
         return
     client = Client(services, stream)
     try:
-        await client.run()
+        if destination:
+            await serve_redirected(client, destination)
+        else:
+            await client.run()
     except PeerError as error:
         services.debug(f"{client.name}: {error}")
     finally:
@@ -67,10 +81,11 @@ def _refuse_other_protocols(data: bytes) -> None:
 class Client(Channel):
     """A client that speaks HTTP/1.
 
-    `origin` is the server that its connection leads to, None while it speaks to us as to a proxy.
+    `origin` is the server that its connection leads to, None while it speaks to us as to a proxy. `asked`: inside a
+    tunnel, it has sent a request.
     """
 
-    __slots__ = ("connection", "name", "origin", "services", "upstreams")
+    __slots__ = ("asked", "connection", "name", "origin", "services", "upstreams")
 
     def __init__(self, services: Services, stream: Stream) -> None:
         settings = services.settings
@@ -82,6 +97,7 @@ class Client(Channel):
         self.name = join_host_port(*stream.peername) if stream.peername else "a client"
         self.upstreams = Upstreams(services)
         self.origin: Origin | None = None
+        self.asked = False
 
     def target_of(self, head: RequestHead) -> Target:
         """Where a request goes. Raises RemoteError."""
@@ -107,13 +123,19 @@ class Client(Channel):
             if isinstance(head, RequestHead) and head.method == b"CONNECT" and self.origin is None:
                 await self._connect(head)
                 return
+            if self.origin and not self.asked:
+                self.asked = True
+                self.services.refusals.accepted(self.connection.sni or self.origin.host)
             exchange = Exchange(self)
             await exchange.run(events)
             if exchange.switched:
                 upstream = exchange.switched
+                rest = self.codec.rest(), upstream.codec.rest()
+                if not exchange.recorded:
+                    await pass_through(self.services, self.stream, upstream.stream, *rest)
+                    return
                 flow = Flow("tcp", self.connection, upstream.connection, timestamp_start=time())
                 flow.metadata["upgraded_from"] = exchange.flow.id
-                rest = self.codec.rest(), upstream.codec.rest()
                 await relay(self.services, flow, self.stream, upstream.stream, *rest)
                 return
             if not exchange.keep_alive:

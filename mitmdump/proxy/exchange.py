@@ -22,11 +22,13 @@ from ..model.body import Body
 from ..model.flow import Error, Flow, Part
 from ..model.headers import Headers, to_bytes, to_str
 from ..model.message import HttpMessage, Request, Response
+from ..sinks.tap import AnyTap, Taps
 from ..wire.events import Data, End, Event, RequestHead, ResponseHead
 from ..wire.head import CHUNKED, UNTIL_CLOSE
 from ..wire.hop import asks_for_upgrade, end_to_end, with_upgrade, without
-from . import pages
-from .target import Target, with_host
+from . import onboarding, pages
+from .policy import Treatment, names_of
+from .target import Target, named_server, with_host
 from .upstreams import Upstream
 
 if TYPE_CHECKING:
@@ -41,27 +43,31 @@ class Exchange:
     """One exchange of a client; `run` does it all.
 
     Afterwards `keep_alive` says whether the client's connection can take another request, and `switched` is the
-    upstream connection if both sides have left HTTP (status 101).
+    upstream connection if both sides have left HTTP (status 101). `recorded`: it is of a host that is to be recorded.
     """
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.flow = Flow("http", client.connection, timestamp_start=time())
         self.keep_alive = False
+        self.recorded = True
         self.switched: Upstream | None = None
-        self._tap = client.services.outlet.tap(self.flow)
+        self._tap: AnyTap = client.services.outlet.tap(self.flow)
         self._upstream: Upstream | None = None
         self._upload: asyncio.Task[None] | None = None
         self._upgrade_asked = False
         self._request_done = False
         self._response_done = False
         self._finished = False
+        self._is_for_us = False
 
     async def run(self, events: list[Event]) -> None:
         """Do the exchange that begins with `events`."""
         try:
             target = self._begin(events[0])
-            if isinstance(events[-1], End):
+            if self._is_for_us:
+                await self._answer(events)
+            elif isinstance(events[-1], End):
                 await self._download(await self._ask(target, events))
             else:
                 await self._ask_while_uploading(target, events)
@@ -92,9 +98,22 @@ class Exchange:
             origin = target.origin
             request.scheme, request.host, request.port = origin.scheme, origin.host, origin.port
             request.authority, request.path = target.authority, target.path
+            self._choose(head, target)
             return target
         finally:
             self._tap.reached(Stage.REQUEST_HEAD)
+
+    def _choose(self, head: RequestHead, target: Target) -> None:
+        """Is this for us to answer, or to be recorded? What is inside TLS was chosen when that began."""
+        services, origin = self.client.services, target.origin
+        host, port = named_server(head, target)
+        self._is_for_us = services.onboards(host)
+        if self._is_for_us or origin.scheme != "http" or not services.policy:
+            return
+        names = [*names_of(host, port), *names_of(origin.host, origin.port)]
+        if services.policy.treatment(names) is Treatment.UNTOUCHED:
+            self.recorded, self._tap = False, Taps(())
+            services.outlet.pass_through()
 
     def _take(self, head: RequestHead) -> Request:
         """The flow's request, as it was received."""
@@ -189,17 +208,20 @@ class Exchange:
                 upstream.stream.abort(error)
 
     def _pass_request(self, upstream: Upstream, events: list[Event]) -> None:
+        for event in events:
+            self._note_request(event)
+            upstream.send(event)
+
+    def _note_request(self, event: Event) -> None:
         request = self.flow.request
         assert request
-        for event in events:
-            if type(event) is Data:
-                request.body.length += len(event.data)
-                self._tap.data(Part.REQUEST, event.data)
-            elif type(event) is End:
-                self._request_done = True
-                self._end_message(request, event)
-                self._tap.reached(Stage.RESPONSE_HEAD if self.flow.response else Stage.REQUEST)
-            upstream.send(event)
+        if type(event) is Data:
+            request.body.length += len(event.data)
+            self._tap.data(Part.REQUEST, event.data)
+        elif type(event) is End:
+            self._request_done = True
+            self._end_message(request, event)
+            self._tap.reached(Stage.RESPONSE_HEAD if self.flow.response else Stage.REQUEST)
 
     @property
     def _is_sending(self) -> bool:
@@ -234,7 +256,6 @@ class Exchange:
     async def _download(self, events: list[Event]) -> None:
         """Pass the response on, until its end."""
         client, upstream, tap = self.client, self._upstream, self._tap
-        assert upstream
         while True:
             for event in events:
                 if type(event) is Data:
@@ -251,6 +272,7 @@ class Exchange:
                 client.write()
                 return
             await client.flush()
+            assert upstream
             events = await upstream.receive()
 
     def _pass_head(self, head: ResponseHead) -> None:
@@ -279,7 +301,6 @@ class Exchange:
     def _forwarded(self, head: ResponseHead) -> ResponseHead:
         """The response head as the client gets it; decides whether its connection stays open."""
         client, upstream = self.client, self._upstream
-        assert upstream
         assert self.flow.request
         is_http10 = self.flow.request.http_version == "HTTP/1.0"
         status = head.status
@@ -296,9 +317,9 @@ class Exchange:
             fields, framing = without(fields, {b"transfer-encoding"}), UNTIL_CLOSE
         self.keep_alive = (
             client.codec.keep_alive
-            and (self._request_done or (upstream.codec.keep_alive and self._is_sending))
+            and (self._request_done or (upstream is not None and upstream.codec.keep_alive and self._is_sending))
             and head.version == b"HTTP/1.1"
-            and not upstream.codec.reads_until_close
+            and not (upstream and upstream.codec.reads_until_close)
             and not client.services.stopping
         )
         if not self.keep_alive and not is_http10:
@@ -321,6 +342,17 @@ class Exchange:
             self.client.send(end)
         if self._request_done:
             self._finish()
+
+    async def _answer(self, events: list[Event]) -> None:
+        """Be the server of the page for new clients. Raises RemoteError."""
+        request = self.flow.request
+        assert request
+        if request.method not in ("GET", "HEAD") or not isinstance(events[-1], End):
+            raise RemoteError(f"{onboarding.HOST} is this proxy itself: there are pages to GET, nothing else", 501)
+        for event in events[1:]:
+            self._note_request(event)
+        handout, head_only = self.client.services.tls.handout, request.method == "HEAD"
+        await self._download(onboarding.answer(request.path, handout, time(), head_only=head_only))
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,9 @@ from ..net.stream import Streams
 from ..settings import Settings
 from ..sinks.tap import Outlet, Outlets
 from ..tls.contexts import Contexts
+from . import onboarding
+from .known import KnownServers
+from .policy import Policy, Refusals
 
 if TYPE_CHECKING:
     from .client import Client
@@ -29,10 +32,25 @@ class Services:
     warn: Callable[[str], object]
     debug: Callable[[str], object]
     streams: Streams = field(default_factory=Streams)
+    known: KnownServers = field(default_factory=KnownServers)
     own_addresses: list[Address] = field(default_factory=list)
     idle: dict[Client, None] = field(default_factory=dict)
     stopping: bool = False
-    _public_refused: bool = False
+    policy: Policy = field(init=False)
+    refusals: Refusals = field(init=False)
+    _warned: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.policy = Policy(self.settings, self.warn)
+        self.refusals = Refusals(enabled=self.settings.fail_open)
+
+    def onboards(self, host: str) -> bool:
+        """Is this the host of the page for new clients, which we are ourselves?"""
+        return self.settings.onboarding and host.lower().rstrip(".") == onboarding.HOST
+
+    def refused(self, host: str, reason: str, *, certain: bool) -> bool:
+        """A client has refused our certificate for a host, or may have: will that be passed through from now on?"""
+        return not self.onboards(host) and self.refusals.refused(host, reason, certain=certain)
 
     def close_idle(self, count: int) -> None:
         """Close up to `count` connections that wait for a client's next request, those that wait longest first."""
@@ -42,7 +60,15 @@ class Services:
 
     def refuse_public(self, address: Address | None) -> None:
         """Say, once, that clients from the public internet are refused."""
-        if not self._public_refused:
-            self._public_refused = True
-            name = address[0] if address else "a public address"
-            self.warn(f"refused a client from {name}, and will refuse others from the internet (--no-block-global)")
+        name = address[0] if address else "a public address"
+        self.warn_once(
+            "public", f"refused a client from {name}, and will refuse others from the internet (--no-block-global)"
+        )
+
+    def warn_once(self, about: str, message: str) -> None:
+        """Say what is likely to go wrong again and again."""
+        if about in self._warned:
+            self.debug(message)
+            return
+        self._warned.add(about)
+        self.warn(message)

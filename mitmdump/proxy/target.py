@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ..errors import RemoteError
 from ..model import url
+from ..model.connection import Address
 from ..model.headers import Field, to_bytes, to_str
 from ..wire.events import RequestHead
 
@@ -27,6 +28,13 @@ class Target:
     origin: Origin
     path: str
     authority: str = ""
+
+
+def named_server(head: RequestHead, target: Target) -> Address:
+    """The host and port that a request names: in its target, or else in its Host field, or else where it goes."""
+    origin = target.origin
+    hosts = [target.authority] if target.authority else [to_str(host) for host in head.decisive.get(b"host", [])]
+    return url.split_host_port(hosts[0], origin.port) if hosts else (origin.host, origin.port)
 
 
 def connect_target(head: RequestHead) -> Origin:

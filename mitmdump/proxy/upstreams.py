@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from time import time
 
@@ -50,11 +51,15 @@ class Upstreams:
     """The upstream connections of one client.
 
     Inside a tunnel, `hello` is what the client sent to open TLS, and `failure` is why its server could not be reached.
+    `alpn` is what servers are offered, if that is not what HTTP makes of the client's own offer.
     """
 
-    def __init__(self, services: Services, hello: ClientHello | None = None) -> None:
+    def __init__(
+        self, services: Services, hello: ClientHello | None = None, alpn: Sequence[bytes] | None = None
+    ) -> None:
         self._services = services
         self._hello = hello
+        self._alpn = alpn_offer(hello) if alpn is None else alpn
         self.failure: tuple[Connection, ConnectError] | None = None
         self._idle: dict[Origin, Upstream] = {}
         self._limits = Limits(services.settings.max_header_size, services.settings.max_header_count)
@@ -88,6 +93,7 @@ class Upstreams:
             self._services.streams,
             seconds=settings.timeout_connect,
             own=self._services.own_addresses,
+            mark=settings.mark,
         )
         connection.peername, connection.sockname = stream.peername, stream.sockname
         connection.timestamp_tcp_setup = time()
@@ -100,13 +106,17 @@ class Upstreams:
         """Start TLS towards a server, in the client's name and with its offers. Raises ConnectError."""
         hello, settings = self._hello, self._services.settings
         name = hello.sni if hello else None if url.is_address(origin.host) else origin.host
-        session = self._services.tls.session_for_server(name or origin.host, name, alpn_offer(hello))
+        address = (origin.host, origin.port)
+        session = self._services.tls.session_for_server(name or origin.host, name, self._alpn, time(), address)
         stream.patience, stream.forgiving = settings.timeout_head, False
         try:
             await stream.start_tls(session)
         except (TlsError, StreamError) as error:
             stream.close()
             raise ConnectError(f"no TLS connection to {origin.host}:{origin.port}: {error}", error.status) from None
+        except asyncio.CancelledError:
+            stream.close()
+            raise
         finally:
             session.describe(connection)
         connection.timestamp_tls_setup = time()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -89,11 +89,16 @@ def start(tmp_path: Path, confdir: Path, root_file: Path) -> Iterator[Start]:
     proxies: list[Proxy] = []
     number = count(1)
 
-    def go(*options: str | Path, trust: Path | None = root_file, limits: str = "") -> Proxy:
+    def go(
+        *options: str | Path,
+        trust: Path | None = root_file,
+        limits: str = "",
+        within: Callable[..., list[str]] | None = None,
+    ) -> Proxy:
         directory = tmp_path / f"proxy{next(number)}"
         directory.mkdir()
         trusted = ("--upstream-ca", trust) if trust else ()
-        proxies.append(Proxy(directory, "--confdir", confdir, *trusted, *options, limits=limits))
+        proxies.append(Proxy(directory, "--confdir", confdir, *trusted, *options, limits=limits, within=within))
         return proxies[-1]
 
     yield go

@@ -27,6 +27,22 @@ _FLAGS = [
 ]
 
 
+# Firefox has no options for these; nobody outside is to be asked for anything.
+_FIREFOX = {
+    "network.proxy.type": "1",
+    "network.proxy.ssl": '"127.0.0.1"',
+    "network.proxy.http": '"127.0.0.1"',
+    "network.proxy.allow_hijacking_localhost": "true",
+    "network.captive-portal-service.enabled": "false",
+    "network.connectivity-service.enabled": "false",
+    "datareporting.policy.dataSubmissionEnabled": "false",
+    "app.normandy.enabled": "false",
+    "browser.safebrowsing.malware.enabled": "false",
+    "browser.safebrowsing.phishing.enabled": "false",
+    "services.settings.server": '"http://127.0.0.1:9/"',
+}
+
+
 @pytest.fixture
 def browser_home(tmp_path: Path, confdir: Path) -> Path:
     """A home directory whose NSS database trusts our CA, and nothing else besides Chromium's own roots."""
@@ -91,6 +107,27 @@ def test_chromium_shows_a_page_with_all_that_belongs_to_it(
         assert contents["/echo"].client_conn.tls_version == "TLSv1.3"
         assert b"h2" in contents["/echo"].client_conn.alpn_offers
         assert {flow.server_conn.verification for flow in flows if flow.server_conn} == {"ok"}
+
+
+def test_firefox_asks_through_us_and_trusts_our_ca(start: Start, nginx: Nginx, confdir: Path, tmp_path: Path) -> None:
+    """T5, T13: another TLS stack than Chromium's, with a store of certificates of its own."""
+    nginx.put("firefox.html", b"<p>for Firefox</p>")
+    profile = tmp_path / "profile"
+    profile.mkdir()
+    run("certutil", "-d", f"sql:{profile}", "-N", "--empty-password")
+    ca = confdir / "mitmdump-ca-cert.pem"
+    run("certutil", "-d", f"sql:{profile}", "-A", "-t", "C,,", "-n", "mitmdump", "-i", ca)
+    url = nginx.https + "/firefox.html"
+    with start() as proxy:
+        settings = {**_FIREFOX, "network.proxy.ssl_port": str(proxy.port), "network.proxy.http_port": str(proxy.port)}
+        lines = [f'user_pref("{name}", {value});' for name, value in settings.items()]
+        (profile / "user.js").write_text("\n".join(lines))
+        options = ("--headless", "--no-remote", "--profile", profile, "--screenshot", tmp_path / "page.png", url)
+        run("firefox-esr", *options, seconds=90, HOME=str(tmp_path))
+    (flow,) = (flow for flow in proxy.flows() if flow.request and flow.request.url == url)
+    assert flow.response and flow.response.status_code == 200
+    assert flow.client_conn.tls_version == "TLSv1.3"
+    assert b"h2" in flow.client_conn.alpn_offers
 
 
 def test_chromium_does_not_accept_us_without_our_ca(start: Start, nginx: Nginx, tmp_path: Path) -> None:

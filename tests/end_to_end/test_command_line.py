@@ -17,7 +17,7 @@ from support.program import PROGRAM, Start, mitmdump
 from support.servers import HELLO, Nginx, Serve, answering, response
 from support.tools import run, wait_until
 
-from mitmdump.flowfile import open_flows
+from mitmdump.files import open_flows
 
 # Reading back
 

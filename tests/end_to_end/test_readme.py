@@ -1,5 +1,7 @@
 """Every command of the README is run, section by section, by somebody who has that section's programs and a terminal.
 
+Those of transparent mode, which change a machine's packet filter, are run in `test_transparent.py`.
+
 The one that runs all tests is what CI does, see `test_docs.py`. What the reader of the README has otherwise: a server
 in place of example.com, a free port in place of 8080, a home of their own, and a capture, out.flows.
 """

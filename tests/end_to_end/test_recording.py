@@ -17,7 +17,7 @@ from support.program import Proxy, Start, mitmdump
 from support.servers import HELLO, Peer, Serve, answering, response
 from support.tools import wait_until
 
-from mitmdump.flowfile import open_flows
+from mitmdump.files import open_flows
 from mitmdump.model.body import Body
 
 MIB, GIB = 1 << 20, 1 << 30

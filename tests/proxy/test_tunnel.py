@@ -7,7 +7,7 @@ from cryptography.x509 import SubjectAlternativeName
 from OpenSSL import SSL
 from support.peers import Peer, in_loop
 from support.pki import Identity, make_root
-from support.proxying import Server, contexts, proxying, tls_server
+from support.proxying import Server, contexts, proxying, tls_server, trusting
 from support.tls import make_client, make_server
 from support.transcripts import CONNECT, ESTABLISHED, OK, connects
 
@@ -35,14 +35,6 @@ async def handshakes(client: Peer, server: Server, *names: str, sni: str | None 
     session, serving = make_client(trusting(), sni=sni, alpn=offer), tls_server(*(names or ("a.test",)), alpn=alpn)
     peer, _ = await asyncio.gather(tls_peer(server, serving), client.starts_tls(session))
     return peer, session, serving
-
-
-def trusting() -> SSL.Context:
-    """A client's context that trusts our CA only."""
-    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    context.get_cert_store().add_cert(SSL.X509.from_cryptography(contexts()[1].certificate))
-    context.set_verify(SSL.VERIFY_PEER)
-    return context
 
 
 async def page(client: Peer) -> tuple[bytes, str]:
