@@ -77,7 +77,8 @@ async def tunnel(client: Client, origin: Origin, *, http: bool = False) -> None:
             await _pass(client, origin, connection, opened)
             return
     except ConnectError as error:
-        record_failure(client, connection, error)
+        if services.policy.treatment(names) is not Treatment.UNTOUCHED:
+            record_failure(client, connection, error)
         stream.close()
         return
     except BaseException:

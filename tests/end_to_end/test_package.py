@@ -32,7 +32,7 @@ def test_the_source_distribution_holds_all_that_the_project_tracks(built):
 
 
 def test_the_wheel_holds_the_package_the_manual_and_the_licence(built):
-    sources = [*(TOP / "mitmdump").rglob("*.py"), TOP / "mitmdump" / "py.typed"]
+    sources = [path for kind in ("*.py", "*.html", "py.typed") for path in (TOP / "mitmdump").rglob(kind)]
 
     with zipfile.ZipFile(next(built.glob("*.whl"))) as archive:
         held = {name.partition("/")[2] for name in archive.namelist() if ".data/" in name or ".dist-info/" in name}

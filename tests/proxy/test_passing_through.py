@@ -13,7 +13,6 @@ from mitmdump.errors import TlsError
 from mitmdump.proxy import policy
 from mitmdump.proxy import tunnel as module
 
-UNKNOWN = "192.0.2.255"
 EVERYTHING_ELSE = {"allow_hosts": ("no such host",)}
 
 
@@ -157,6 +156,22 @@ async def test_an_ignored_server_that_cannot_be_reached_is_not_recorded_either(s
         session = make_client()
         session.handshake()
         await client.sends(session.take())
+        assert await client.reads_all() == b""
+        await proxy.ends()
+        assert passed(proxy) == (0, 0)
+
+
+@in_loop
+@pytest.mark.parametrize("tls", [True, False])
+async def test_nor_is_one_that_is_not_allowed(tls):
+    async with proxying(**EVERYTHING_ELSE) as proxy:
+        client, server = await proxy.client(), await proxy.server()
+        server.socket.close()
+        await client.sends(CONNECT.replace(b"NAME", b"localhost:%d" % server.port))
+        await client.receives(ESTABLISHED)
+        session = make_client()
+        session.handshake()
+        await client.sends(session.take() if tls else b"\0hello")
         assert await client.reads_all() == b""
         await proxy.ends()
         assert passed(proxy) == (0, 0)
