@@ -160,8 +160,8 @@ async def test_a_client_that_refuses_takes_the_connection_to_a_known_server_with
         session = make_client(distrusting, alpn=(HTTP_1,))
         with pytest.raises(TlsError):
             await client.starts_tls(session)
-        await client.sends_raw(session.take())
         peer = await server.accepts()
+        await client.sends_raw(session.take())
         await peer.reads_all()  # as far as our hello had come
         await proxy.ends()
         assert "does not trust" in (await proxy.flow()).error

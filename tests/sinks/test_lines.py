@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import io
 import json
 
 import pytest
 from support.filter_flows import a_websocket, answered
 from support.flowfiles import live
+from support.stdout import Stream
 
 from mitmdump.errors import OutputError
 from mitmdump.model.flow import Part
@@ -16,25 +16,8 @@ from mitmdump.model.message import Message
 from mitmdump.sinks.lines import JsonSink
 
 
-class Stream(io.StringIO):
-    """Remembers what was done to it, and fails on demand."""
-
-    def __init__(self, error: OSError | None = None) -> None:
-        super().__init__()
-        self.calls: list[str] = []
-        self.error = error
-
-    def write(self, text: str) -> int:
-        self.calls.append("write")
-        return super().write(text)
-
-    def flush(self) -> None:
-        self.calls.append("flush")
-        if self.error:
-            raise self.error
-
-    def flows(self):
-        return [json.loads(line) for line in self.getvalue().splitlines()]
+def flows_on(stream):
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
 def pass_through(sink, flow, *pieces):
@@ -50,7 +33,7 @@ def test_a_flow_is_one_write_and_one_flush_at_its_end():
     pass_through(JsonSink(stream, contents=True), live(answered(body=b"hello")), b"hel", b"lo")
 
     assert stream.calls == ["write", "flush"]
-    assert stream.flows()[0]["response"]["text"] == "hello"
+    assert flows_on(stream)[0]["response"]["text"] == "hello"
 
 
 def test_flows_that_run_side_by_side_keep_apart():
@@ -66,8 +49,8 @@ def test_flows_that_run_side_by_side_keep_apart():
     sink.finish(two)
     sink.finish(one)
 
-    assert [flow["response"]["text"] for flow in stream.flows()] == ["2", "1"]
-    assert ["messages" in flow for flow in stream.flows()] == [True, False]
+    assert [flow["response"]["text"] for flow in flows_on(stream)] == ["2", "1"]
+    assert ["messages" in flow for flow in flows_on(stream)] == [True, False]
 
 
 def test_without_contents_nothing_is_kept():
@@ -80,7 +63,7 @@ def test_without_contents_nothing_is_kept():
     assert not sink._running
     sink.finish(flow)
 
-    assert "messages" not in stream.flows()[0]
+    assert "messages" not in flows_on(stream)[0]
 
 
 def test_a_flow_from_a_file_is_printed_with_what_it_holds():
@@ -88,7 +71,7 @@ def test_a_flow_from_a_file_is_printed_with_what_it_holds():
 
     JsonSink(stream, contents=True).put(answered(body=b"hello"))
 
-    assert stream.flows()[0]["response"]["text"] == "hello"
+    assert flows_on(stream)[0]["response"]["text"] == "hello"
 
 
 def test_a_reader_who_has_gone_is_no_failure():

@@ -4,6 +4,7 @@ import errno
 import io
 
 import pytest
+from support.stdout import Stream
 
 from mitmdump.errors import OutputError
 from mitmdump.model.body import Body
@@ -14,24 +15,6 @@ from mitmdump.model.message import Message, Request, Response
 from mitmdump.sinks import text
 from mitmdump.sinks.render import LIMITS
 from mitmdump.sinks.text import TextSink
-
-
-class Stream(io.StringIO):
-    """Remembers what was done to it, and fails on demand."""
-
-    def __init__(self, error: OSError | None = None) -> None:
-        super().__init__()
-        self.calls: list[str] = []
-        self.error = error
-
-    def write(self, text: str) -> int:
-        self.calls.append("write")
-        return super().write(text)
-
-    def flush(self) -> None:
-        self.calls.append("flush")
-        if self.error:
-            raise self.error
 
 
 def http_flow(length: int = 0) -> Flow:

@@ -69,7 +69,7 @@ class Wire(asyncio.Transport):
 
 
 class FarEnd:
-    """The other end of one of the proxy's streams; in TLS, if it has a session. `on_data` gets what the proxy writes."""
+    """The other end of one of the proxy's streams, in TLS if it has a session. `on_data` gets what the proxy writes."""
 
     def __init__(self, peer: str, streams: Streams, session: Session | None) -> None:
         self.stream = Stream(peer, streams)
@@ -97,6 +97,13 @@ class FarEnd:
             return data
         self.session.send(data)
         return self.session.take()
+
+    def leave(self) -> None:
+        """End this side."""
+        if self.session:
+            self.session.close()
+            self.send(self.session.take())
+        asyncio.get_running_loop().call_soon(self.stream.eof_received)
 
     def send(self, sealed: bytes) -> None:
         """Have the proxy receive this, as soon as it is done with what it does."""
@@ -130,7 +137,8 @@ class Passage:
 
     async def close(self, running: asyncio.Task[None]) -> None:
         """Have the client leave; nothing may have gone wrong."""
-        self.client.stream.eof_received()
+        self.client.on_data = self.server.on_data = lambda _: None
+        self.client.leave()
         await running
         self._proxy.upstreams.close()
         self.client.stream.close()
