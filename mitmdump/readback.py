@@ -41,11 +41,15 @@ def read_back(settings: Settings, log: Log, filters: Filters) -> int:
         sleep(INTERVAL)
 
     with ExitStack() as files:
-        files.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
+        for number in (
+            signal.SIGINT,
+            signal.SIGTERM,
+        ):  # the first is ignored in what a script has put into the background
+            files.callback(signal.signal, number, signal.signal(number, signal.default_int_handler))
         unwanted = filters.rule_out if filters.main else None
         open_ = partial(open_flows, follow=settings.follow, unwanted=unwanted, warn=log.warn, idle=idle)
         inputs = [files.enter_context(open_(name)) for name in settings.read]
-        flows = _in_order(inputs, faults.append)
+        flows = _in_order(inputs, faults.append, copied=bool(settings.outputs or settings.sort))
         if settings.sort:
             flows = by_time(flows)
         job = Job(settings, log, filters)
@@ -67,12 +71,12 @@ def _check(settings: Settings) -> None:
         raise SettingsError("--follow and --sort exclude each other: a file that has no end cannot be sorted")
 
 
-def _in_order(inputs: Iterable[Flows], failed: Callable[[FlowFileError], object]) -> Iterator[Pair]:
-    """The flows of one file after the other, each with how it stands there."""
+def _in_order(inputs: Iterable[Flows], failed: Callable[[FlowFileError], object], *, copied: bool) -> Iterator[Pair]:
+    """The flows of one file after the other, each with how it stands there if it may be `copied`."""
     for flows in inputs:
         try:
             for flow in flows:
-                yield flow, flows.raw
+                yield flow, flows.raw if copied else None
         except FlowFileError as error:
             failed(error)
 

@@ -212,6 +212,20 @@ def test_a_file_is_followed_until_a_signal(tmp_path: Path, out: Path, number: in
     assert [found.code for found in Frames(BytesIO(out.read_bytes()).read, lambda *_: None)][-1] == frame.END
 
 
+def test_a_script_that_put_us_into_the_background_can_end_us_with_sigint(tmp_path: Path) -> None:
+    """A shell without job control lets what it starts with & ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with following(capture(tmp_path / "live.flows", 1)) as running:
+            assert running.stdout
+            running.stdout.readline()
+            running.send_signal(signal.SIGINT)
+            running.communicate()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert running.returncode == 0
+
+
 def test_a_file_that_is_followed_into_another_file_is_there_soon(tmp_path: Path) -> None:
     """What waits in a compressed file is written while nothing comes."""
     out = tmp_path / "out.flows.zst"
