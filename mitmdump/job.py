@@ -7,24 +7,23 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import chain
+from pathlib import Path
 from time import time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import OutputError, SettingsError
 from .filter import Filter
 from .log import Log
-from .redaction import Redactor
 from .settings import Settings
 from .sinks.base import Sink
 from .sinks.filesink import FileSink
-from .sinks.lines import JsonSink
 from .sinks.recorder import make_recorder
-from .sinks.redact import Redacting, read_key
 from .sinks.series import Rotation
-from .sinks.stats import StatsSink
 from .sinks.tap import Outlet, Outlets
 from .sinks.text import TextSink
-from .sinks.trim import Trimming
+
+if TYPE_CHECKING:
+    from .redaction import Redactor
 
 DONE, OUTPUT_FAILED, REFUSED, DAMAGED = 0, 1, 2, 3
 
@@ -37,7 +36,9 @@ class Filters(NamedTuple):
 
     def rule_out(self, record: bytes) -> bool:
         """Is it certain that none of them wants the flow with this record in a flow file?"""
-        return self.main is not None and all(each.rules_out(record) for each in (self.main, *self.saved))
+        if self.main is None or not self.main.rules_out(record):
+            return False
+        return not self.saved or all(each.rules_out(record) for each in self.saved)
 
 
 class Job:
@@ -71,23 +72,35 @@ class Job:
 
     def _printing(self) -> Iterator[Sink]:
         """What goes to stdout, if anything does."""
-        settings, recording = self.settings, bool(self.settings.outputs)
+        settings, how = self.settings, {"dispensable": bool(self.settings.outputs), "prompt": _is_live(self.settings)}
         if settings.stats:
+            from .sinks.stats import StatsSink
+
             yield StatsSink(sys.stdout)
         elif settings.json and settings.flow_detail:
-            yield self._trimmed(JsonSink(sys.stdout, contents=settings.flow_detail > 2, dispensable=recording))
+            from .sinks.lines import JsonSink
+
+            yield self._trimmed(JsonSink(sys.stdout, contents=settings.flow_detail > 2, **how))
         elif not settings.quiet and settings.flow_detail and "-" not in settings.outputs:
-            yield TextSink(sys.stdout, settings.flow_detail, _use_color(settings), dispensable=recording)
+            yield TextSink(sys.stdout, settings.flow_detail, _use_color(settings), **how)
 
     def _file(self, file: str) -> Sink:
         """A file, behind what keeps secrets and large bodies from it."""
         return self._guarded(self._trimmed(self._record(file)))
 
     def _trimmed(self, sink: Sink) -> Sink:
-        return sink if self.settings.body_limit is None else Trimming(sink, self.settings.body_limit)
+        if self.settings.body_limit is None:
+            return sink
+        from .sinks.trim import Trimming
+
+        return Trimming(sink, self.settings.body_limit)
 
     def _guarded(self, sink: Sink) -> Sink:
-        return Redacting(sink, self._redactor, self._warn_once) if self._redactor else sink
+        if not self._redactor:
+            return sink
+        from .sinks.redact import Redacting
+
+        return Redacting(sink, self._redactor, self._warn_once)
 
     def _record(self, file: str) -> FileSink[Any]:
         path = file.removeprefix("+")
@@ -180,12 +193,21 @@ def _do_nothing() -> None:
     pass
 
 
+def _is_live(settings: Settings) -> bool:
+    """May flows still happen while they are printed?"""
+    past = settings.read and all(name != "-" and Path(name).is_file() for name in settings.read)
+    return settings.follow or not past
+
+
 def _redactor(settings: Settings, log: Log) -> Redactor | None:
     """What --redact asks for. Raises SettingsError."""
     if not settings.redact:
         if settings.redact_key:
             raise SettingsError("--redact-key says how to redact, and nothing says what: give --redact, too")
         return None
+    from .redaction import Redactor
+    from .sinks.redact import read_key
+
     return Redactor(chain.from_iterable(settings.redact), read_key(settings.redact_key, log.warn))
 
 

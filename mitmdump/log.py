@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 
 from .sinks.render import harmless
 
@@ -33,6 +32,8 @@ class Log:
     def bug(self, error: BaseException) -> None:
         """Something that is our own fault."""
         if self._tracebacks:
+            import traceback  # here, as hardly a run needs it
+
             traceback.print_exception(error)
         self.error(f"this should not have happened: {type(error).__name__}: {error}. Please report it (--debug)")
 

@@ -14,12 +14,15 @@ from pathlib import Path
 import pytest
 import zstandard
 from support.flowfiles import START, a_file, a_flow, a_tcp_flow, frames, live, values
+from support.stdout import Stream
 from support.tools import wait_until
 
 from mitmdump import app
 from mitmdump.files import open_flows
 from mitmdump.flowfile import SectionWriter, frame
 from mitmdump.flowfile.frame import Frames
+from mitmdump.job import Filters, Job
+from mitmdump.log import Log
 from mitmdump.model.flow import Part
 from mitmdump.settings import Settings
 
@@ -233,3 +236,27 @@ def test_a_file_that_is_followed_into_another_file_is_there_soon(tmp_path: Path)
         wait_until(lambda: out.exists() and ids(out) == [1], "the flow is in the file")
         running.send_signal(signal.SIGTERM)
         assert running.communicate() == (b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("settings", "flushed"),
+    [
+        (Settings(read=("here.flows",)), False),
+        (Settings(read=("here.flows",), follow=True), True),
+        (Settings(read=("here.flows", "-")), True),
+        (Settings(read=("pipe",)), True),
+        (Settings(), True),
+    ],
+    ids=["a file", "followed", "stdin", "a pipe", "live"],
+)
+def test_flows_are_flushed_one_by_one_where_others_may_still_happen(
+    settings: Settings, flushed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("here.flows", "-"):
+        Path(name).touch()
+    os.mkfifo("pipe")
+    stream = Stream()
+    monkeypatch.setattr("sys.stdout", stream)
+    Job(settings, Log(quiet=True), Filters(None, ())).outlet.put(a_flow())
+    assert ("flush" in stream.calls) == flushed

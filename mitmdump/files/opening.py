@@ -19,7 +19,6 @@ from typing import BinaryIO, cast
 from ..errors import FlowFileError
 from ..filter import Filter, Stage, parse
 from ..flowfile import FlowReader, RawFlow, compressed, holds_frame, recognise
-from ..formats import FORMATS
 from ..model.flow import Flow
 from ..model.reading import Damage, FlowSource
 from .following import Followed
@@ -186,6 +185,8 @@ def _reader(head: bytes, file: BinaryIO, name: str, unwanted: Unwanted | None) -
     """The reader for a file that begins with these bytes; an empty one has no flows. Raises FlowFileError, OSError."""
     if not head or recognise(head):
         return FlowReader(file, name=name, unwanted=unwanted)
+    from ..formats import FORMATS  # many modules, which few runs need
+
     for known in FORMATS:
         if known.read and known.recognise(head):
             return known.read(file, name)

@@ -7,7 +7,6 @@ and a place for each. The file takes as much room as the captures do, in TMPDIR.
 
 from __future__ import annotations
 
-import tempfile
 from array import array
 from collections.abc import Iterable, Iterator
 from io import BytesIO
@@ -29,8 +28,10 @@ def by_time(flows: Iterable[Pair]) -> Iterator[Pair]:
     Bodies can be read until the next flow is taken. All flows are taken before this returns. Raises OutputError where
     there is no room for them.
     """
+    from tempfile import TemporaryFile  # here, as most runs never need it
+
     times, places = array("d"), array("Q", [0])  # the end of one is the beginning of the next
-    file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115  # closed with the last flow
+    file = cast(BinaryIO, TemporaryFile())  # noqa: SIM115  # closed with the last flow
     try:
         for flow, raw in flows:
             times.append(flow.timestamp_start)

@@ -7,7 +7,6 @@ kept in a `Spool` per flow, which is freed with the flow.
 from __future__ import annotations
 
 import os
-import tempfile
 from array import array
 from collections.abc import Iterator
 from io import FileIO
@@ -64,7 +63,9 @@ class Spool:
     """Memory while there is little, then a temporary file."""
 
     def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  # freed with the flow
+        from tempfile import SpooledTemporaryFile  # here, as most runs never need it
+
+        self._file = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  # freed with the flow
         self._end = 0
 
     def keep(self, found: Frame) -> int:

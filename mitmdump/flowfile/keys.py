@@ -14,7 +14,7 @@ from ..model.headers import Headers, to_str
 from ..model.message import MessageKind
 
 # Times later than this (a day before the end of year 9999) could not be shown to anybody.
-_LAST_TIME = 253402214400.0
+LAST_TIME = 253402214400.0
 
 
 class Kind(NamedTuple):
@@ -78,9 +78,9 @@ def read_unsigned(value: Any) -> int:
 
 def read_time(value: Any) -> float:
     """Unix seconds that a calendar can show. Raises ValueError, for NaN too."""
-    if type(value) is float and 0 <= value <= _LAST_TIME:
+    if type(value) is float and 0 <= value <= LAST_TIME:
         return value
-    if type(value) is int and 0 <= value <= _LAST_TIME:  # some libraries write whole floats so
+    if type(value) is int and 0 <= value <= LAST_TIME:  # some libraries write whole floats so
         return float(value)
     raise ValueError("a time that is none")
 
@@ -99,27 +99,29 @@ def _one_of(*words: str) -> Callable[[Any], str]:
     return read
 
 
-def _read_fields(value: list[Any]) -> Headers:
-    fields = [(name, content) for name, content in value if type(name) is type(content) is bytes]
-    if len(fields) != len(value):
-        raise ValueError("a header field that is not of binary")
-    return Headers(fields)
+def read_fields(value: Any) -> Headers:
+    """Header fields out of the tuples of an array. Raises ValueError or TypeError."""
+    for field in value:
+        name, content = field
+        if type(name) is not bytes or type(content) is not bytes or type(field) is not tuple:
+            raise ValueError("a header field that is not of binary")
+    return Headers(list(value))
 
 
-def _read_address(value: list[Any]) -> tuple[str, int]:
+def _read_address(value: tuple[Any, ...]) -> tuple[str, int]:
     host, port = value
     if type(host) is not str or type(port) is not int or not 0 <= port <= 65535:
         raise ValueError("an address that is not a host and a port")
     return host, port
 
 
-def _read_binaries(value: list[Any]) -> tuple[bytes, ...]:
+def _read_binaries(value: tuple[Any, ...]) -> tuple[bytes, ...]:
     if not all(type(item) is bytes for item in value):
         raise ValueError("a list that is not of binary")
-    return tuple(value)
+    return value
 
 
-def _read_pair(value: list[Any]) -> tuple[int, int]:
+def _read_pair(value: tuple[Any, ...]) -> tuple[int, int]:
     first, second = value
     return read_unsigned(first), read_unsigned(second)
 
@@ -132,10 +134,10 @@ _WIRE = Kind("binary", bytes, to_str)
 _INTEGER = Kind("integer", None, read_unsigned)
 _TIME = Kind("float", None, read_time)
 _MAP = Kind("map", dict)
-_ADDRESS = Kind("[string, integer]", list, _read_address)
-_BINARIES = Kind("array of binary", list, _read_binaries)
-_FIELDS = Kind("array of [binary, binary]", list, _read_fields)
-_PAIR = Kind("[integer, integer]", list, _read_pair)
+_ADDRESS = Kind("[string, integer]", tuple, _read_address)
+_BINARIES = Kind("array of binary", tuple, _read_binaries)
+_FIELDS = Kind("array of [binary, binary]", tuple, read_fields)
+_PAIR = Kind("[integer, integer]", tuple, _read_pair)
 
 SECTION = Table(
     "SECTION",

@@ -35,16 +35,23 @@ def make_packer() -> Callable[[Any], bytes]:
     return pack
 
 
+def header_of_bytes(size: int) -> bytes:
+    """What stands before so many bytes, as packing them would put it (less than 2**32 of them)."""
+    if size < 256:
+        return b"\xc4%c" % size
+    return b"\xc5" + size.to_bytes(2, "big") if size < 65536 else b"\xc6" + size.to_bytes(4, "big")
+
+
 def _refuse(code: int, _: bytes) -> Any:
     raise ValueError(f"extension type {code} inside a frame")
 
 
-_OPTIONS = {"unicode_errors": "surrogatepass", "ext_hook": _refuse, "timestamp": 1}
+_OPTIONS = {"use_list": False, "unicode_errors": "surrogatepass", "ext_hook": _refuse, "timestamp": 1}
 _unpack: Callable[[bytes], Any] = partial(msgpack.unpackb, max_array_len=_LONG_ARRAY, **_OPTIONS)
 
 
 def unpack(content: bytes) -> Any:
-    """The value in the content of a frame. Raises ValueError for what is not exactly one msgpack value."""
+    """The value in the content of a frame, arrays as tuples. Raises ValueError for what is not one msgpack value."""
     try:
         return _unpack(content)
     except ValueError as error:
@@ -56,17 +63,21 @@ def unpack(content: bytes) -> Any:
 
 
 def outline(content: bytes, names: Container[str]) -> dict[str, Any]:
-    """The map in a content, with None for all values but those under `names`: they are passed over, which costs little.
+    """Those of `names` that are keys of the map in a content, with their values. The rest is passed over, unmade.
 
     Raises ValueError or TypeError for what is not exactly one msgpack map.
     """
     unpacker = msgpack.Unpacker(max_buffer_size=0, max_array_len=_LONG_ARRAY, **_OPTIONS)
+    unpack, skip = unpacker.unpack, unpacker.skip
     found = {}
     try:
         unpacker.feed(content)
         for _ in range(unpacker.read_map_header()):
-            name = unpacker.unpack()
-            found[name] = unpacker.unpack() if name in names else unpacker.skip()
+            name = unpack()
+            if name in names:
+                found[name] = unpack()
+            else:
+                skip()
     except msgpack.UnpackException as error:  # of which some are no ValueError
         raise ValueError(f"not msgpack: {type(error).__name__}") from error
     if unpacker.tell() != len(content):

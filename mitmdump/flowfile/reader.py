@@ -41,6 +41,10 @@ _WINDOW_BYTES = 16 * 1024 * WINDOW
 # A SECTION that opens a file shows its format within so many bytes.
 _HEAD = 64
 
+# Keys that tell if a FLOW frame is all there is of a flow without an error, and those that it then has.
+_TELLING = frozenset({"id", "kind", "done", "error", "streamed", "messages"})
+_OF_ALL = {"id", "kind", "done"}
+
 _CUT_OFF = "the capture was cut off before this flow ended"
 _LOST = "a part of this flow was lost to damage in the file"
 
@@ -163,9 +167,9 @@ class FlowReader:
         """Count a flow instead of decoding it, if it is unwanted and its keys say that no more can be known of it."""
         if self._version != VERSION or not unwanted(content):
             return False
-        known = outline(content, ("id", "done"))
-        whole = known.keys() >= {"id", "kind", "done"} and known.keys().isdisjoint(("error", "streamed", "messages"))
-        if not whole or known["done"] is not True or known["id"] in self._under_way:
+        known = outline(content, _TELLING)
+        whole = known.keys() == _OF_ALL and type(known["id"]) is int and known["done"] is True
+        if not whole or known["id"] in self._under_way:
             return False
         self.passed_over += 1
         return True

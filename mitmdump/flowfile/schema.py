@@ -1,10 +1,10 @@
 """From the model to the maps of a flow file, and back.
 
 Writing a small flow is the hottest path of a recording proxy, so the maps are dict displays filled straight from the
-model. Reading is driven by the tables in `keys`, which check every value; a test holds the two together. Absent is
-absent: a value that the model has by itself (None, "", an empty tuple) is not written. Nor is, since most flows are
-small, what can be told by something else in the map: an empty body, the length of a body that is there, a time and a
-version that are the request's.
+model. Reading is driven by the tables in `keys`, which check every value; a test holds the two together. (Most flows
+can do without: see `usual`.) Absent is absent: a value that the model has by itself (None, "", an empty tuple) is not
+written. Nor is, since most flows are small, what can be told by something else in the map: an empty body, the length of
+a body that is there, a time and a version that are the request's.
 
 Unknown keys of a flow and of the maps inside it travel in `Flow.extra`, those of a connection in `Connection.extra`.
 """
@@ -22,6 +22,7 @@ from ..model.headers import Headers
 from ..model.message import Message, Request, Response
 from . import keys
 from .packing import plain
+from .usual import read_usual_flow
 
 Map = dict[str, Any]
 
@@ -168,7 +169,7 @@ def _add_unknown(found: Map, extra: Map, table: keys.Table) -> None:
 _INNER = {"request": keys.REQUEST, "response": keys.RESPONSE, "body": keys.BODY, "error": keys.ERROR}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, frozen=True)
 class Told:
     """What a FLOW frame says about the frames around it, and not about the flow.
 
@@ -181,11 +182,17 @@ class Told:
     messages: int | None
 
 
+_ALL = Told(done=True, streamed=None, messages=None)  # there is nothing but this frame
+
+
 def read_flow(content: Any, connection: Callable[[int, str], Connection]) -> tuple[Flow, Told]:
     """The flow in a FLOW frame. `connection` finds the connection of an id, on this side.
 
     Raises ValueError or TypeError where the content is not what a FLOW frame holds.
     """
+    flow = read_usual_flow(content, connection)
+    if flow is not None:
+        return flow, _ALL
     known, unknown = _read(content, keys.FLOW, "id", "kind")
     told = Told(known.pop("done", False), known.pop("streamed", None), known.pop("messages", None))
     client, server = known.pop("client", None), known.pop("server", None)
@@ -225,7 +232,7 @@ def read_section(content: Any) -> int:
 
 def read_piece(content: Any) -> tuple[int, int, bytes]:
     """Flow id, part and bytes of a BODY frame. Raises ValueError or TypeError where there are none."""
-    flow_id, part, data = _list(content)
+    flow_id, part, data = _array(content)
     if part not in (0, 1) or type(data) is not bytes:
         raise ValueError("a BODY without part or bytes")
     return keys.read_unsigned(flow_id), int(part), data
@@ -233,7 +240,7 @@ def read_piece(content: Any) -> tuple[int, int, bytes]:
 
 def read_message(content: Any) -> tuple[int, Message]:
     """Flow id and message of a MESSAGE frame. Raises ValueError or TypeError where there is none."""
-    flow_id, from_client, kind, timestamp, data = _list(content)
+    flow_id, from_client, kind, timestamp, data = _array(content)
     if type(from_client) is not bool or type(data) is not bytes:
         raise ValueError("a MESSAGE without direction or bytes")
     message = Message(from_client, keys.read_message_kind(kind), keys.read_time(timestamp), data)
@@ -253,8 +260,8 @@ def _read(content: Any, table: keys.Table, *required: str) -> tuple[Map, Map]:
     return known, unknown
 
 
-def _list(content: Any) -> list[Any]:
-    if type(content) is not list:
+def _array(content: Any) -> tuple[Any, ...]:
+    if type(content) is not tuple:
         raise ValueError("not an array")
     return content
 

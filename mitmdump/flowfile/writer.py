@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import fields
-from hashlib import sha256
 from operator import attrgetter
 
 from .. import __version__
@@ -23,7 +22,7 @@ from ..model.connection import Connection
 from ..model.flow import Flow, Part
 from ..model.message import Message
 from . import frame
-from .packing import make_packer
+from .packing import header_of_bytes, make_packer
 from .raw import RawFlow
 from .schema import FORMAT, Map, connection_map, flow_map
 from .upgrade import VERSION
@@ -37,24 +36,33 @@ PIECE = 1024 * 1024
 # How many connections a reader remembers, newest last: some 16 MiB where each has a chain of four certificates.
 WINDOW = 4096
 
+_NO_BYTES = header_of_bytes(0)
+
 _facts = attrgetter(*(field.name for field in fields(Connection) if field.name not in ("id", "side", "extra")))
 
 
 class SectionWriter:
     """One section of a flow file.
 
-    `write` is called with whole frames; what it raises goes through to the caller, who must not go on writing then.
+    `write` is called with whole frames, and `write_parts`, if there is one, with a frame in two parts where it can be
+    large; what they raise goes through to the caller, who must not go on writing then.
     `created` is the time in Unix seconds. The counts say how many frames of each type were written.
     """
 
     def __init__(
-        self, write: Callable[[bytes], object], *, created: float, software: str = f"mitmdump {__version__}"
+        self,
+        write: Callable[[bytes], object],
+        write_parts: Callable[[bytes, bytes], object] | None = None,
+        *,
+        created: float,
+        software: str = f"mitmdump {__version__}",
     ) -> None:
         self.connections = 0
         self.flows = 0
         self.pieces = 0
         self.messages = 0
         self._write = write
+        self._write_parts = write_parts or (lambda *parts: write(b"".join(parts)))
         self._pack = make_packer()
         self._known: OrderedDict[int, int] = OrderedDict()  # id of a connection, hash of its facts as written
         head = {"format": FORMAT, "version": VERSION, "created": created, "software": software}
@@ -120,8 +128,9 @@ class SectionWriter:
     def put_piece(self, flow_id: int, part: Part, data: bytes) -> None:
         """Write BODY frames."""
         for start in range(0, len(data), PIECE):
-            content = self._pack((flow_id, int(part), data[start : start + PIECE]))
-            self._write(frame.encode(frame.BODY, content))
+            piece = data[start : start + PIECE]
+            front = self._pack((flow_id, int(part), b""))[: -len(_NO_BYTES)] + header_of_bytes(len(piece))
+            self._write_parts(*frame.encode_apart(frame.BODY, front, piece))
             self.pieces += 1
 
     def put_message(self, flow_id: int, message: Message) -> int:
@@ -164,6 +173,8 @@ class RunningFlow:
     __slots__ = ("_digests", "_flow", "_has_response", "_messages", "_streamed", "_writer")
 
     def __init__(self, writer: SectionWriter, flow: Flow) -> None:
+        from hashlib import sha256  # here, as it brings OpenSSL, and reading needs none
+
         self._writer = writer
         self._flow = flow
         self._digests = (sha256(), sha256())

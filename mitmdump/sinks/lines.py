@@ -1,4 +1,4 @@
-"""Flows as JSON Lines on a stream, for programs (--json): each when it has ended, a line of its own, then flushed."""
+"""Flows as JSON Lines on a stream, for programs (--json): each when it has ended, a line of its own."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _BATCH = 1024 * 1024
 class JsonSink(Sink):
     """Prints flows to `stream`, with their bodies and messages or without these `contents`.
 
-    What becomes of a reader who has gone is the matter of `Printer`.
+    When a reader has them, and what becomes of one who has gone, is the matter of `Printer`.
     """
 
-    def __init__(self, stream: TextIO, *, contents: bool, dispensable: bool = False) -> None:
+    def __init__(self, stream: TextIO, *, contents: bool, dispensable: bool = False, prompt: bool = True) -> None:
         self.wants_bodies = contents
-        self._printer = Printer(stream, dispensable=dispensable)
+        self._printer = Printer(stream, dispensable=dispensable, prompt=prompt)
         self._encoder = JsonLines(contents=contents)
         self._running = Gathering()
 
@@ -45,6 +45,9 @@ class JsonSink(Sink):
     def put(self, flow: Flow, raw: RawFlow | None = None) -> None:  # noqa: ARG002  # JSON is another format
         """Print a flow that is all there."""
         self._print(flow)
+
+    def close(self) -> None:
+        self._printer.close()
 
     def _print(self, flow: Flow) -> None:
         batch = bytearray()

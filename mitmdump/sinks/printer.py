@@ -8,19 +8,28 @@ from ..errors import OutputError
 
 
 class Printer:
-    """Prints to `stream`.
+    """Prints to `stream`, so that a reader has at once what has been written; without `prompt`, when it is enough for
+    one call of the system, which is all that somebody wants who reads what is long past.
 
     BrokenPipeError passes through: the reader has seen enough, which is no failure. Where the flows go elsewhere as
     well, `dispensable`, it only ends the printing, and `unread` says so. Any other failure raises OutputError.
     """
 
-    def __init__(self, stream: TextIO, *, dispensable: bool = False) -> None:
+    def __init__(self, stream: TextIO, *, dispensable: bool = False, prompt: bool = True) -> None:
         self.unread = False
+        self._prompt = prompt
         self._stream = stream
         self._dispensable = dispensable
 
     def write(self, text: str, *, flush: bool = True) -> None:
-        """Print text; with `flush` the reader has it at once."""
+        """Print text; `flush` where a reader could do something with it."""
+        self._put(text, flush=flush and self._prompt)
+
+    def close(self) -> None:
+        """Nothing more will be written. The stream stays open."""
+        self._put("", flush=True)
+
+    def _put(self, text: str, *, flush: bool) -> None:
         if self.unread:
             return
         try:

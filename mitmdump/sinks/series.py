@@ -15,13 +15,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from ..errors import OutputError, SettingsError
 from ..settings import Settings
-from .commands import Commands
 from .naming import Names
 from .output import Output
+
+if TYPE_CHECKING:
+    from .commands import Commands
 
 
 class Rotation(NamedTuple):
@@ -45,7 +47,7 @@ class Rotation(NamedTuple):
         command = settings.rotate_command
         if 0 in (size, seconds):
             raise SettingsError("--rotate-size and --rotate-time need more than 0")
-        rotation = cls(size, seconds, flows, settings.keep, Commands(command, warn) if command else None)
+        rotation = cls(size, seconds, flows, settings.keep, _commands(command, warn) if command else None)
         if rotation.keep and not rotation.is_limited:
             raise SettingsError("--keep needs to know when the next file begins: add --rotate-size, -time or -flows")
         if (rotation.is_limited or rotation.commands) and not settings.outputs:
@@ -56,6 +58,12 @@ class Rotation(NamedTuple):
     def is_limited(self) -> bool:
         """Will there be more than one file?"""
         return any(limit is not None for limit in (self.size, self.seconds, self.flows))
+
+
+def _commands(command: str, warn: Callable[[str], object]) -> Commands:
+    from .commands import Commands  # with all that starting programs takes, which few runs do
+
+    return Commands(command, warn)
 
 
 W = TypeVar("W")

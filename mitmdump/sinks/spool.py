@@ -7,7 +7,6 @@ neighbours grow into one, so the lists stay short however small the pieces are.
 from __future__ import annotations
 
 import struct
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import get_args
@@ -27,7 +26,9 @@ class Spool:
     """The bytes of one flow. Raises OSError when the temporary file cannot be written."""
 
     def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  # lives as long as the flow does
+        from tempfile import SpooledTemporaryFile  # here, as most runs never need it
+
+        self._file = SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  # lives as long as the flow does
         self._end = 0
         self._extents: dict[Part | None, list[list[int]]] = {Part.REQUEST: [], Part.RESPONSE: [], None: []}
 

@@ -1,4 +1,4 @@
-"""Flows as text on a stream, for people: each when it finishes, in one write, then flushed.
+"""Flows as text on a stream, for people: each when it finishes, in one write.
 
 Flows run side by side, so nothing of one is printed before all of it can be. Until then what it needs of its bodies and
 messages is kept here: of one flow what `render` would show, of all flows together no more than KEPT_IN_ALL.
@@ -34,11 +34,13 @@ class _Running(Passed):
 class TextSink(Sink):
     """Prints flows to `stream` in the detail of `render`, coloured or not.
 
-    What becomes of a reader who has gone is the matter of `Printer`.
+    When a reader has them, and what becomes of one who has gone, is the matter of `Printer`.
     """
 
-    def __init__(self, stream: TextIO, detail: int, color: bool, *, dispensable: bool = False) -> None:
-        self._printer = Printer(stream, dispensable=dispensable)
+    def __init__(
+        self, stream: TextIO, detail: int, color: bool, *, dispensable: bool = False, prompt: bool = True
+    ) -> None:
+        self._printer = Printer(stream, dispensable=dispensable, prompt=prompt)
         self._detail = detail
         self._color = color
         limits = LIMITS.get(min(detail, 4))
@@ -68,6 +70,9 @@ class TextSink(Sink):
             self._room += running.held
         if not self._printer.unread:
             self._printer.write(render(flow, self._detail, self._color, running))
+
+    def close(self) -> None:
+        self._printer.close()
 
     def _of(self, flow: Flow) -> _Running:
         running = self._running.get(flow.id)

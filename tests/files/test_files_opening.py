@@ -22,7 +22,6 @@ from support.flowfiles import START, a_file, a_flow, live, values
 import mitmdump
 from mitmdump.errors import FilterError, FlowFileError
 from mitmdump.files import Flows, open_flows
-from mitmdump.files import opening as opening_module
 from mitmdump.filter import parse
 from mitmdump.flowfile import SectionWriter
 from mitmdump.formats.base import Format
@@ -174,7 +173,7 @@ LETTERS = Format("letters", ".txt", lambda head: head.startswith(b"letters"), Le
 
 @pytest.mark.parametrize("pack", [bytes, zstandard.compress], ids=["plain", "compressed"])
 def test_formats_of_others_are_recognised(pack: type[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening_module, "FORMATS", (LETTERS,))
+    monkeypatch.setattr("mitmdump.formats.FORMATS", (LETTERS,))
     for flows in (
         open_flows(BytesIO(pack(b"letters?AB"))),
         open_flows(io.BufferedReader(io.BytesIO(pack(b"letters?AB")))),
@@ -185,7 +184,7 @@ def test_formats_of_others_are_recognised(pack: type[bytes], monkeypatch: pytest
 
 
 def test_a_format_that_is_only_written_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening_module, "FORMATS", (LETTERS._replace(read=None),))
+    monkeypatch.setattr("mitmdump.formats.FORMATS", (LETTERS._replace(read=None),))
     with pytest.raises(FlowFileError):
         open_flows(BytesIO(b"letters?AB"))
 

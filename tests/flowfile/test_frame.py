@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from zlib import crc32
 
 import msgpack
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from mitmdump.errors import OutputError
 from mitmdump.flowfile import frame
-from mitmdump.flowfile.frame import Frames, encode
+from mitmdump.flowfile.frame import Frames, encode, encode_apart
 
 MAP = msgpack.packb({"id": 1})
 Damages = list[tuple[int, int, str]]
@@ -25,6 +26,13 @@ def parse(data: bytes, piece: int = 1 << 20) -> tuple[list[tuple[int, bytes]], D
 def test_a_frame_is_a_msgpack_ext_32_that_any_library_reads() -> None:
     code, data = msgpack.unpackb(encode(frame.FLOW, MAP))
     assert (code, data[4:]) == (frame.FLOW, MAP)
+
+
+def test_a_frame_in_parts_is_the_same_frame() -> None:
+    data = bytes(1000)
+    front, rest = encode_apart(frame.BODY, b"front", data)
+    assert front + rest == encode(frame.BODY, b"front" + data)
+    assert rest is data
 
 
 def test_a_short_content_still_takes_the_long_form() -> None:
@@ -48,6 +56,17 @@ def test_garbage_between_frames_is_skipped_and_reported_as_one_stretch(garbage: 
     found, damages = parse(one + garbage + one)
     assert found == [(frame.FLOW, MAP)] * 2
     assert [damage[:2] for damage in damages] == [(len(one), len(garbage))]
+
+
+@pytest.mark.parametrize("length", [0, 3, 105])
+def test_a_frame_of_impossible_length_is_none_whatever_its_checksum(
+    monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    monkeypatch.setattr(frame, "MAX_CONTENT", 100)
+    content = bytes(max(0, length - 4))
+    crc = crc32(bytes([frame.FLOW]) + content)
+    found, damages = parse(frame.HEADER.pack(frame.MARK, length, frame.FLOW, crc) + content)
+    assert (found, [reason for *_, reason in damages]) == ([], ["a frame of impossible length"])
 
 
 def test_a_wrong_checksum_costs_that_frame_only() -> None:

@@ -8,9 +8,14 @@ from typing import Any
 import msgpack
 import pytest
 
-from mitmdump.flowfile.packing import make_packer, plain, unpack
+from mitmdump.flowfile.packing import header_of_bytes, make_packer, plain, unpack
 
 pack = make_packer()
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 65535, 65536])
+def test_the_header_of_bytes_is_as_if_they_were_packed(size: int) -> None:
+    assert header_of_bytes(size) + bytes(size) == pack(bytes(size))
 
 
 @pytest.fixture
@@ -51,7 +56,7 @@ def test_bombs_are_refused_before_anything_is_allocated(bomb: bytes, peak: Any) 
 
 
 def test_a_long_array_is_read_if_all_of_it_is_there() -> None:
-    assert unpack(msgpack.packb(list(range(100_000)))) == list(range(100_000))
+    assert unpack(msgpack.packb(list(range(100_000)))) == tuple(range(100_000))
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffz", "\U0001f600"])

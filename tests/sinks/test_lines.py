@@ -36,6 +36,17 @@ def test_a_flow_is_one_write_and_one_flush_at_its_end():
     assert flows_on(stream)[0]["response"]["text"] == "hello"
 
 
+def test_flows_of_the_past_are_flushed_together_at_the_end():
+    stream = Stream()
+    sink = JsonSink(stream, contents=True, prompt=False)
+
+    sink.put(answered())
+    assert stream.calls == ["write"]
+    sink.close()
+
+    assert stream.calls[-1] == "flush"
+
+
 def test_flows_that_run_side_by_side_keep_apart():
     stream, one, two = Stream(), live(answered(body=b"a")), live(answered(body=b"b"))
     one.id, two.id = 1, 2

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+import zstandard
 from support.tools import run
 
 from mitmdump.errors import FlowFileError, OutputError
@@ -125,6 +126,16 @@ def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (tmp_path / "a").read_bytes() == b"0123456789"
 
 
+@pytest.mark.parametrize("name", ["a", "a.zst"])
+def test_parts_are_written_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    output, write = Output(str(tmp_path / name)), os.write
+    monkeypatch.setattr(os, "writev", lambda fd, parts: write(fd, b"".join(parts)[:3]))
+    output.write_parts(b"01", b"23456789")
+    output.close()
+    data = (tmp_path / name).read_bytes()
+    assert (zstandard.decompress(data, 100) if name == "a.zst" else data) == b"0123456789"
+
+
 def test_a_closed_pipe_is_an_error_of_the_output() -> None:
     source, sink = os.pipe()
     output = Output(f"/dev/fd/{sink}")
@@ -135,7 +146,8 @@ def test_a_closed_pipe_is_an_error_of_the_output() -> None:
     output.close()
 
 
-def test_half_a_record_is_cut_off_again_when_the_disk_is_full(tmp_path: Path) -> None:
+@pytest.mark.parametrize("call", ['write(b"0123456789")', 'write_parts(b"012", b"3456789")'])
+def test_half_a_record_is_cut_off_again_when_the_disk_is_full(tmp_path: Path, call: str) -> None:
     """S3"""
     code = f"""
 import resource, signal
@@ -145,7 +157,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (25, resource.RLIM_INFINITY))
 output = Output({str(tmp_path / "a")!r})
 try:
     while True:
-        output.write(b"0123456789")
+        output.{call}
 except Exception as error:
     print(type(error).__name__, error)
 """

@@ -50,6 +50,18 @@ def test_a_flow_is_one_write_and_one_flush_at_its_end():
     assert stream.calls == ["write", "flush"]
 
 
+def test_flows_of_the_past_are_flushed_together_at_the_end():
+    stream = Stream()
+    sink = TextSink(stream, 1, False, prompt=False)
+
+    run(sink, http_flow())
+    run(sink, http_flow())
+    assert stream.calls == ["write", "write"]
+    sink.close()
+
+    assert stream.calls[-1] == "flush"
+
+
 @pytest.mark.parametrize(("detail", "shown"), [(0, False), (1, False), (2, False), (3, True), (4, True), (9, True)])
 def test_bodies_are_shown_from_detail_3(detail, shown):
     stream = Stream()

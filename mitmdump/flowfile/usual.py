@@ -1,0 +1,103 @@
+"""The short way from a map to a flow, for what nearly all records are: an exchange over HTTP that ended well, as
+`SectionWriter.write` puts it down.
+
+It takes half the time that the tables in `keys` take, and judges nothing: whatever is not as expected (a key more or
+less, a value of another type or out of bounds) gives None, and the tables decide. A test holds the two together: what
+comes from here is what the tables make of the same map. The map stays as it is.
+
+In each function the keys that are expected are counted, so one that is not makes the map longer than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..model.body import Body
+from ..model.connection import Connection
+from ..model.flow import Flow
+from ..model.headers import to_str
+from ..model.message import Request, Response
+from .keys import LAST_TIME, read_fields
+
+Map = dict[str, Any]
+
+
+def read_usual_flow(content: Any, connection: Callable[[int, str], Connection]) -> Flow | None:
+    """The flow in a final FLOW frame, None where it is not a usual one. `connection` finds the connection of an id."""
+    try:
+        return _flow(content, connection)
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def _flow(found: Map, connection: Callable[[int, str], Connection]) -> Flow:
+    flow_id, client, server, end = found["id"], found["client"], found["server"], found["timestamp_end"]
+    _expect(found["kind"] == "http" and found["done"] is True and len(found) == 8)
+    _expect(type(flow_id) is type(client) is type(server) is int and flow_id >= 0 and client >= 0 and server >= 0)
+    _expect(type(end) is float and 0 <= end <= LAST_TIME)
+    request = _request(found["request"])
+    return Flow(
+        "http",
+        connection(client, "client"),
+        connection(server, "server"),
+        request,
+        _response(found["response"], request.http_version),
+        timestamp_start=request.timestamp_start or 0.0,
+        timestamp_end=end,
+        id=flow_id,
+    )
+
+
+def _request(found: Map) -> Request:
+    method, scheme, host, port, path = found["method"], found["scheme"], found["host"], found["port"], found["path"]
+    version, start, end = found["http_version"], found["timestamp_start"], found["timestamp_end"]
+    _expect(type(method) is type(path) is bytes and type(scheme) is type(host) is type(version) is str)
+    _expect(type(port) is int and port >= 0)
+    _expect(type(start) is type(end) is float and 0 <= start <= LAST_TIME and 0 <= end <= LAST_TIME)
+    fields, authority, body = found["headers"], found.get("authority", b""), found.get("body")
+    _expect(type(fields) is tuple and type(authority) is bytes)
+    _expect(len(found) == 9 + ("authority" in found) + (body is not None))
+    headers = read_fields(fields)
+    return Request(
+        version,
+        headers,
+        _body(body),
+        None,
+        start,
+        end,
+        to_str(method),
+        scheme,
+        host,
+        port,
+        to_str(authority),
+        to_str(path),
+    )
+
+
+def _response(found: Map, request_version: str) -> Response:
+    status, fields = found["status_code"], found["headers"]
+    start, end = found["timestamp_start"], found["timestamp_end"]
+    version, reason, body = found.get("http_version", request_version), found.get("reason", b""), found.get("body")
+    _expect(type(status) is int and status >= 0)
+    _expect(type(fields) is tuple and type(version) is str and type(reason) is bytes)
+    _expect(type(start) is type(end) is float and 0 <= start <= LAST_TIME and 0 <= end <= LAST_TIME)
+    _expect(len(found) == 4 + ("http_version" in found) + ("reason" in found) + (body is not None))
+    return Response(version, read_fields(fields), _body(body), None, start, end, status, to_str(reason))
+
+
+def _body(found: Map | None) -> Body:
+    if found is None:
+        return Body(0, True, None, b"")
+    complete, content, length = found["complete"], found.get("content"), found.get("length")
+    _expect(complete is True and len(found) == 1 + (content is not None) + (length is not None))
+    _expect(content is None or type(content) is bytes)
+    if length is None:
+        length = len(content or b"")
+    _expect(type(length) is int and length >= 0)
+    return Body(length, True, None, content)
+
+
+def _expect(true: bool) -> None:
+    if not true:
+        raise ValueError
