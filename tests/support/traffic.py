@@ -35,37 +35,42 @@ BAD = (
 
 
 def serve_all(peer: Peer) -> None:
-    """A server for all of it: what it does stands in the path."""
+    """A server for all of it: what it does, and with how many bytes, stands in the path."""
     while head := peer.read_head():
-        path = head.split(b" ")[1].decode()
-        kind, _, argument = path.strip("/").partition("/")
-        if kind == "small":
-            peer.send(response(bytes(int(argument))))
-        elif kind == "large":
-            _send_large(peer, int(argument))
-        elif kind == "upload":
-            peer.digest(int(argument))
-            peer.send(response(b"thanks"))
-        elif kind == "cut":
-            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(100_000))
-            peer.reset()
-            return
-        elif kind == "upgrade":
-            peer.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
-            _echo(peer)
-            return
+        kind, _, size = head.split(b" ")[1].decode().strip("/").partition("/")
+        _ANSWERS[kind](peer, int(size or 0))
 
 
-def _send_large(peer: Peer, size: int) -> None:
+def _send_chunked(peer: Peer, size: int) -> None:
     peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     for _ in range(size // MIB):
         peer.send(b"100000\r\n" + bytes(MIB) + b"\r\n")
     peer.send(b"0\r\n\r\n")
 
 
-def _echo(peer: Peer) -> None:
+def _take(peer: Peer, size: int) -> None:
+    peer.digest(size)
+    peer.send(response(b"thanks"))
+
+
+def _cut_off(peer: Peer, size: int) -> None:
+    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (2 * size) + bytes(size))
+    peer.reset()
+
+
+def _echo(peer: Peer, _: int) -> None:
+    peer.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
     while data := peer.socket.recv(65536):
         peer.send(data)
+
+
+_ANSWERS: dict[str, Callable[[Peer, int], object]] = {
+    "small": lambda peer, size: peer.send(response(bytes(size))),
+    "large": _send_chunked,
+    "upload": _take,
+    "cut": _cut_off,
+    "upgrade": _echo,
+}
 
 
 def serve_mail(peer: Peer) -> None:
@@ -179,7 +184,7 @@ class Traffic:
     def _cut(self) -> None:
         """A server that breaks the connection in the middle of a download."""
         with closing(connect(self._proxy)) as sock, suppress(OSError):
-            sock.sendall(self._get("/cut"))
+            sock.sendall(self._get("/cut/100000"))
             Peer(sock).read_all()
 
     def _raw(self) -> None:
