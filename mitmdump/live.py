@@ -7,7 +7,9 @@ the files; a second one does not wait. SIGHUP reopens the flow file, SIGUSR1 say
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
+import gc
 import json
 import os
 import resource
@@ -15,6 +17,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from time import time
@@ -41,6 +44,8 @@ TICK_SECONDS = 0.25
 RESERVED_FILES = 24
 FILES_PER_CLIENT = 2
 NAMED_HOSTS = 20  # in one line at the end
+# Names and numbers are in mallopt(3): M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, in bytes.
+_MALLOC_OPTIONS = {-3: 4 * 1024 * 1024, -1: 16 * 1024 * 1024}
 
 
 def run_proxy(settings: Settings, log: Log, filters: Filters) -> int:
@@ -56,12 +61,26 @@ def run_proxy(settings: Settings, log: Log, filters: Filters) -> int:
     doors = [_open_door(mode, settings, log) for mode in settings.modes]
     job = Job(settings, log, filters)
     services = Services(settings, job.outlet, contexts, log.warn, log.debug)
+    _settle_memory()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_Proxy(job, services, doors).run())
     if refused := services.refusals.hosts:
         more = f" and {len(refused) - NAMED_HOSTS} more" if len(refused) > NAMED_HOSTS else ""
         log.info(f"passed through, as clients refused our certificate: {', '.join(refused[:NAMED_HOSTS])}{more}")
     return job.close()
+
+
+def _settle_memory() -> None:
+    """What is here now stays: the garbage collector need not look at it again and again.
+
+    And glibc is to keep blocks of the size of a read that are freed. By itself it gives them back to the system, to be
+    mapped and cleared anew for the next read, which takes as long as all copying that is done with one.
+    """
+    gc.freeze()
+    with suppress(OSError, AttributeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in _MALLOC_OPTIONS.items():
+            mallopt(parameter, value)
 
 
 def _contexts(settings: Settings, log: Log) -> Contexts:

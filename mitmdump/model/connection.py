@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from random import getrandbits
 from typing import Any, Literal
 
 Address = tuple[str, int]
 
 
-def new_id() -> int:
-    """A random unsigned 64-bit number: unique in practice over all flow files."""
-    return getrandbits(64)
+# Gives a random unsigned 64-bit number: unique in practice over all flow files.
+new_id = partial(getrandbits, 64)
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)

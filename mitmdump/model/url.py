@@ -11,7 +11,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 # RFC 3986 section 3.2.2, without percent-encoding, which no resolver takes, and with the underscore that real names
 # have. Whatever else could be read as a host by one program and as something else by the next is refused.
 _REG_NAME = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=-]{1,255}\Z")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*\Z")
+_ABSOLUTE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^#]*)\Z")
 _PORT = re.compile(r"[0-9]{1,5}\Z")
 
 
@@ -58,14 +58,11 @@ def split_absolute(target: str) -> tuple[str, str, str]:
     The path is never empty. Raises ValueError, with a reason fit for an error page, where there is no scheme, and for a
     fragment, which may not be in a target (RFC 9112 section 3.2).
     """
-    scheme, separator, rest = target.partition("://")
-    if not separator or not _SCHEME.match(scheme):
-        raise ValueError("no scheme")
-    if "#" in rest:
-        raise ValueError("a fragment")
-    end = min((at for at in (rest.find("/"), rest.find("?")) if at >= 0), default=len(rest))
-    path = rest[end:]
-    return scheme.lower(), rest[:end], path if path.startswith("/") else "/" + path
+    match = _ABSOLUTE.match(target)
+    if not match:
+        raise ValueError("a fragment" if _ABSOLUTE.match(target.partition("#")[0]) else "no scheme")
+    scheme, authority, path = match.groups()
+    return scheme.lower(), authority, path if path.startswith("/") else "/" + path
 
 
 def is_address(host: str) -> bool:

@@ -22,6 +22,7 @@ from typing import Protocol, cast
 from ..errors import PeerError, StreamError, TlsError
 from ..model.connection import Address
 from .loops import Outgoing
+from .wakeup import Wakeup
 
 HIGH_WATER = 256 * 1024
 SWEEP_SECONDS = 1.0
@@ -84,6 +85,7 @@ class Stream(asyncio.Protocol):
         self.peer = peer
         self.patience = float("inf")
         self.forgiving = True  # does a peer that sends anything get its time anew?
+        self.resting = False  # is all said, so that a peer whose time is up is no failure?
         self.congested = False
         self.write_ended = False
         self.on_end: Callable[[], None] | None = None
@@ -91,6 +93,7 @@ class Stream(asyncio.Protocol):
         self.peername: Address | None = None
         self.sockname: Address | None = None
         self._streams = streams
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._session: Session | None = None
         self._buffer = b""
         self._eof = False
@@ -99,7 +102,7 @@ class Stream(asyncio.Protocol):
         self._closed = False
         self._quiet = 0.0
         self._paused = False
-        self._reader: asyncio.Future[None] | None = None
+        self._reader: Wakeup | None = None
         self._writer: asyncio.Future[None] | None = None
 
     # -- for those who use it -----------------------------------------------------------------------------------------
@@ -258,7 +261,11 @@ class Stream(asyncio.Protocol):
         if self._reader is None and self._writer is None:
             return
         self._quiet += seconds
-        if self._quiet > self.patience:
+        if self._quiet <= self.patience:
+            return
+        if self.resting:  # a reset would take away what the peer has not read yet
+            self.close()
+        else:
             what = "sent nothing for" if self._writer is None else "took no data for"
             what = what if self.forgiving else "was not done within"
             self.abort(StreamError(f"the {self.peer} {what} {self.patience:g} seconds", 504))
@@ -288,7 +295,8 @@ class Stream(asyncio.Protocol):
         if len(self._buffer) > HIGH_WATER and not self._paused:
             self._paused = True
             self.transport.pause_reading()
-        self._wake()
+        if self._reader is not None:
+            self._reader.now()
 
     def eof_received(self) -> bool:
         if self._session is not None and not self._session.closed:
@@ -346,15 +354,17 @@ class Stream(asyncio.Protocol):
 
     async def _wait_to_read(self) -> None:
         self._quiet = 0.0 if self.forgiving else self._quiet
-        self._reader = asyncio.get_running_loop().create_future()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()  # kept, because asking is a call of the system in Python 3.11
+        self._reader = Wakeup(self._loop)
         try:
             await self._reader
         finally:
             self._reader = None
 
     def _wake(self) -> None:
-        if self._reader and not self._reader.done():
-            self._reader.set_result(None)
+        if self._reader is not None:
+            self._reader.soon()
 
     def _resume(self) -> None:
         self._paused = False

@@ -149,21 +149,23 @@ class Client(Channel):
         """
         stream, services = self.stream, self.services
         settings = services.settings
+        first = b""
         if self.codec.idle and not stream.has_data:
             if services.stopping:
                 return []
-            stream.patience = settings.timeout_idle
+            stream.patience, stream.resting = settings.timeout_idle, True
             services.idle[self] = None
             try:
-                await stream.peek(1)
+                first = await stream.peek(1)
             except (StreamError, TlsError):
                 return []  # between requests a client may leave as it likes
             finally:
+                stream.resting = False
                 services.idle.pop(self, None)
         stream.patience, stream.forgiving = settings.timeout_head, False
         try:
             if self.origin is None and self.codec.idle:
-                _refuse_other_protocols(await stream.peek(1))
+                _refuse_other_protocols(first or await stream.peek(1))
             return await self.receive()
         except RemoteError as error:
             await Exchange(self).refuse(error, error.head)

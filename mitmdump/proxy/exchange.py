@@ -132,12 +132,15 @@ class Exchange:
         A connection that was used before may just have been closed by the server; then a request that may be repeated
         is, once, on a new one (RFC 9112 section 9.3.1).
         """
+        upstreams = self.client.upstreams
         while True:
-            upstream = await self._connect(target)
+            upstream = upstreams.idle(target.origin, self.flow) or await upstreams.connect(target.origin, self.flow)
+            self._upstream = upstream
             try:
                 self._send_request(upstream, target, events)
                 upstream.write()  # however slow the server takes it, its answer may come before it has it all
-                return await self._await_response(upstream)
+                self._watch_client()
+                return await upstream.receive()
             except (RemoteError, StreamError) as error:
                 if not (upstream.used and upstream.codec.idle and self._repeatable(events)):
                     raise
@@ -150,11 +153,14 @@ class Exchange:
         return isinstance(head, RequestHead) and head.method in IDEMPOTENT and not self.client.stream.broken
 
     async def _ask_while_uploading(self, target: Target, events: list[Event]) -> None:
-        upstream = await self._connect(target)
+        upstreams = self.client.upstreams
+        upstream = upstreams.idle(target.origin, self.flow) or await upstreams.connect(target.origin, self.flow)
+        self._upstream = upstream
         self._send_request(upstream, target, events)
         self._upload = asyncio.create_task(self._send_rest(upstream))
         try:
-            await self._download(await self._await_response(upstream))
+            self._watch_client()
+            await self._download(await upstream.receive())
             if upstream.codec.keep_alive and self._is_sending:
                 await self._upload  # answered early, but the server goes on reading
         finally:
@@ -164,10 +170,6 @@ class Exchange:
         if not self._request_done:  # what still comes must not destroy the answer
             self.keep_alive = False
             await self.client.stream.linger(LINGER_SECONDS)
-
-    async def _connect(self, target: Target) -> Upstream:
-        self._upstream = upstream = await self.client.upstreams.get(target.origin, self.flow)
-        return upstream
 
     def _send_request(self, upstream: Upstream, target: Target, events: list[Event]) -> None:
         """Queue what is here of a request, in origin-form."""
@@ -234,12 +236,11 @@ class Exchange:
 
     # -- the response -------------------------------------------------------------------------------------------------
 
-    async def _await_response(self, upstream: Upstream) -> list[Event]:
-        """The first events of the response; a client that goes away in the meantime takes the upstream with it."""
+    def _watch_client(self) -> None:
+        """From now on, a client that goes away takes the upstream with it."""
         self.client.stream.on_end = self._client_ended
         if self.client.stream.ended:
             self._client_ended()
-        return await upstream.receive()
 
     def _client_ended(self) -> None:
         """The client has ended its side, or is gone. The server learns it, as it would without us in between."""
@@ -256,6 +257,7 @@ class Exchange:
     async def _download(self, events: list[Event]) -> None:
         """Pass the response on, until its end."""
         client, upstream, tap = self.client, self._upstream, self._tap
+        send = client.codec.send
         while True:
             for event in events:
                 if type(event) is Data:
@@ -263,7 +265,7 @@ class Exchange:
                     assert response
                     response.body.length += len(event.data)
                     tap.data(Part.RESPONSE, event.data)
-                    client.send(event)
+                    send(event)
                 elif type(event) is End:
                     self._end_response(event)
                 elif type(event) is ResponseHead:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from ..errors import RemoteError
@@ -68,6 +69,12 @@ def server_target(head: RequestHead, origin: Origin) -> Target:
     return Target(origin, target.path, target.authority)
 
 
+@lru_cache(maxsize=1024)  # as in `url`, the same few again and again
+def _origin(scheme: str, authority: str) -> Origin:
+    """Raises ValueError."""
+    return Origin(scheme, *url.split_host_port(authority, url.DEFAULT_PORTS[scheme]))
+
+
 def _absolute_target(head: RequestHead, schemes: Container[str]) -> Target:
     try:
         scheme, authority, path = url.split_absolute(to_str(head.target))
@@ -76,12 +83,12 @@ def _absolute_target(head: RequestHead, schemes: Container[str]) -> Target:
     if scheme not in schemes:
         raise RemoteError(f"the client asked for a scheme that is not spoken here: {scheme!a}", 400)
     try:
-        host, port = url.split_host_port(authority, url.DEFAULT_PORTS[scheme])
+        origin = _origin(scheme, authority)
     except ValueError as error:
         raise RemoteError(f"the client sent a URL with a bad authority: {error}", 400) from None
     if head.method == b"OPTIONS" and path == "/" and not head.target.endswith(b"/"):
         path = "*"  # RFC 9112 section 3.2.4
-    return Target(Origin(scheme, host, port), path, authority)
+    return Target(origin, path, authority)
 
 
 def check_host(head: RequestHead) -> None:

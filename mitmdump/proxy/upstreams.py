@@ -64,19 +64,24 @@ class Upstreams:
         self._idle: dict[Origin, Upstream] = {}
         self._limits = Limits(services.settings.max_header_size, services.settings.max_header_count)
 
-    async def get(self, origin: Origin, flow: Flow) -> Upstream:
-        """A connection to ask `origin` on, set as the flow's server connection. Raises ConnectError."""
+    def idle(self, origin: Origin, flow: Flow) -> Upstream | None:
+        """A connection to ask `origin` on, if one is idle; set as the flow's server connection."""
+        idle = self._idle.pop(origin, None)
+        if idle is None:
+            return None
+        if not idle.quiet:
+            idle.stream.close()
+            return None
+        if idle.used:
+            idle.codec.start_next_cycle()
+        flow.server_conn = idle.connection
+        return idle
+
+    async def connect(self, origin: Origin, flow: Flow) -> Upstream:
+        """A new connection, set as the flow's server connection. Raises ConnectError."""
         if self.failure:
             flow.server_conn, error = self.failure
             raise error
-        idle = self._idle.pop(origin, None)
-        if idle is not None:
-            if idle.quiet:
-                if idle.used:
-                    idle.codec.start_next_cycle()
-                flow.server_conn = idle.connection
-                return idle
-            idle.stream.close()
         flow.server_conn = connection = Connection("server", address=(origin.host, origin.port))
         return self.adopt(await self.open(origin, connection), connection, origin)
 

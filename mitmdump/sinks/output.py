@@ -109,6 +109,13 @@ class Output:
         elif self._packer.add(data):
             self._flush()
 
+    def write_parts(self, *parts: bytes) -> None:
+        """Like `write`, of data in several parts: large ones are not joined where the system takes them as they are."""
+        if self._packer is None:
+            self._put(*parts)
+        else:
+            self.write(b"".join(parts))
+
     def count_flow(self) -> None:
         """With what was written so far one more flow is whole."""
         if self._packer is None:
@@ -206,10 +213,13 @@ class Output:
         self._put(data)
         self.flows += flows
 
-    def _put(self, data: bytes) -> None:
-        written = 0
+    def _put(self, *parts: bytes) -> None:
+        written, size = 0, sum(map(len, parts))
         try:
-            while written < len(data):
+            if len(parts) > 1:
+                written = os.writev(self._fd, parts)
+            while written < size:
+                data = b"".join(parts)  # of one part this is no copy
                 written += os.write(self._fd, memoryview(data)[written:] if written else data)
         except OSError as error:
             if written and self.is_regular:

@@ -13,7 +13,7 @@ nothing is torn apart and nothing is lost, but who compresses the old file after
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, BinaryIO, Unpack
 
@@ -120,7 +120,8 @@ class Recorder(FileSink[SectionWriter]):
         """A file, and a section of its own in it, also where it has some already."""
         output = Output(path, resume=_end_of_last_frame if append else None)
         try:
-            return output, SectionWriter(partial(self._write, output), created=self._clock())
+            write, write_parts = (partial(self._write, each) for each in (output.write, output.write_parts))
+            return output, SectionWriter(write, write_parts, created=self._clock())
         except OutputError:
             output.close()
             raise
@@ -129,9 +130,9 @@ class Recorder(FileSink[SectionWriter]):
         if not self._failed:
             section.close()
 
-    def _write(self, output: Output, data: bytes) -> None:
+    def _write(self, write: Callable[..., None], *data: bytes) -> None:
         try:
-            output.write(data)
+            write(*data)
         except OutputError:
             self._fail()
             raise

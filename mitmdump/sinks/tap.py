@@ -18,6 +18,9 @@ from ..model.message import Message
 from .base import Sink
 from .spool import Spool
 
+# What a sink raises when it can take no more. Some loops below meet that by themselves, rather than with `Outlet.tell`,
+# because each small flow, or each piece of a large one, passes there.
+_FAILURES = (OSError, OutputError)
 BODIES = Needs.REQUEST_BODY | Needs.RESPONSE_BODY
 
 
@@ -81,7 +84,7 @@ class Outlet:
         for sink in sinks:
             try:
                 call(sink)
-            except (OSError, OutputError) as error:
+            except _FAILURES as error:
                 self.fail(error, sink)
 
     def fail(self, error: OSError | OutputError, failed: Sink | None = None) -> None:
@@ -174,14 +177,24 @@ class Tap:
     def finish(self) -> None:
         """The flow has ended."""
         self.reached(Stage.END)
-        outlet = self._outlet
-        outlet.tally.count(self._flow, matched=bool(self.wanted))
-        if self.wanted:
-            outlet.tell(outlet.sinks, lambda sink: sink.finish(self._flow))
+        outlet, flow = self._outlet, self._flow
+        outlet.tally.count(flow, matched=bool(self.wanted))
+        if not self.wanted:
+            return
+        for sink in outlet.sinks:
+            try:
+                sink.finish(flow)
+            except _FAILURES as error:
+                outlet.fail(error, sink)
 
     def _accept(self) -> None:
         """The flow is wanted: give the sinks what has passed of it."""
-        self._outlet.tell(self._outlet.sinks, lambda sink: sink.begin(self._flow))
+        outlet, flow = self._outlet, self._flow
+        for sink in outlet.sinks:
+            try:
+                sink.begin(flow)
+            except _FAILURES as error:
+                outlet.fail(error, sink)
         if self._spool is None:
             return
         for part in Part:
@@ -192,7 +205,12 @@ class Tap:
         self._drop_spool()
 
     def _give(self, part: Part, data: bytes) -> None:
-        self._outlet.tell(self._outlet.body_sinks, lambda sink: sink.data(self._flow, part, data))
+        outlet, flow = self._outlet, self._flow
+        for sink in outlet.body_sinks:
+            try:
+                sink.data(flow, part, data)
+            except _FAILURES as error:
+                outlet.fail(error, sink)
 
     def _give_message(self, message: Message) -> None:
         self._outlet.tell(self._outlet.sinks, lambda sink: sink.message(self._flow, message))

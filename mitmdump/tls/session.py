@@ -10,6 +10,10 @@ OpenSSL reads from one memory BIO and writes to another, so whoever owns the con
 The handshake runs inside `receive` and nobody has to know when it ends, but for `established`. One `receive` gives all
 plaintext that its bytes complete, so nothing is left inside that would need a further call.
 
+Plaintext and ciphertext go in and out of OpenSSL here and not in pyOpenSSL's methods: those raise an exception each
+time that nothing more is to be read, which takes longer than to decrypt a small message, and allocate for 16 KiB at a
+time. What fails is still told by pyOpenSSL.
+
 A failed session stays failed, and every further call raises the same TlsError; the alert that tells the peer why is
 still to be had from `take`.
 """
@@ -20,16 +24,15 @@ from collections.abc import Callable
 from typing import Literal
 
 from OpenSSL import SSL, crypto
-from OpenSSL._util import lib
+from OpenSSL._util import ffi, lib
 
 from ..errors import LocalError, TlsError
 from ..model.connection import Connection
 from .alerts import DISTRUST, explain
 
-# Plaintext in one record, and so in one read (RFC 8446 section 5.1).
+# Plaintext in one record, of which OpenSSL may hold the larger part from an earlier call (RFC 8446 section 5.1).
 _RECORD = 16 * 1024
-# Most that `take` moves at once: 64 KiB of plaintext, with what encryption adds.
-_PIECE = 66 * 1024
+_allocate = ffi.new_allocator(should_clear_after_alloc=False)
 
 
 class Session:
@@ -44,7 +47,10 @@ class Session:
     __slots__ = (
         "_connection",
         "_failure",
+        "_from_ssl",
+        "_into_ssl",
         "_on_data",
+        "_ssl",
         "_verify",
         "alpn_offers",
         "closed",
@@ -66,6 +72,7 @@ class Session:
         else:
             connection.set_connect_state()
         self._connection = connection
+        self._ssl, self._into_ssl, self._from_ssl = connection._ssl, connection._into_ssl, connection._from_ssl
         self._verify = verify
         self._on_data = on_data
         self._failure = ""
@@ -93,7 +100,7 @@ class Session:
             raise TlsError(self._failure)
         if not data or self.closed:  # OpenSSL takes no empty writes, and nothing counts after close_notify
             return b""
-        self._connection.bio_write(data)
+        lib.BIO_write(self._into_ssl, data, len(data))
         if not self.established:
             self.handshake()
             if not self.established:
@@ -101,24 +108,36 @@ class Session:
         return self._read()
 
     def _read(self) -> bytes:
-        recv = self._connection.recv
-        pieces = []
+        """All plaintext that is complete: one read for each record, until nothing is left to read from."""
+        ssl, waiting = self._ssl, lib.BIO_get_mem_data(self._into_ssl, ffi.NULL)
+        room = waiting + _RECORD
+        buffer = _allocate("char[]", room)
+        size = 0
+        while waiting or lib.SSL_pending(ssl):
+            result = lib.SSL_read(ssl, buffer + size, room - size)
+            if result <= 0:
+                self._stopped(result, nothing_read=not size)
+                break
+            size += result
+            waiting = lib.BIO_get_mem_data(self._into_ssl, ffi.NULL)
+        if self._on_data and size:
+            self._on_data(self._connection)
+            self._on_data = None
+        return bytes(ffi.buffer(buffer, size))
+
+    def _stopped(self, result: int, *, nothing_read: bool) -> None:
+        """OpenSSL gives nothing more, for one of these reasons."""
         try:
-            while True:
-                pieces.append(recv(_RECORD))
+            self._connection._raise_ssl_error(self._ssl, result)
         except SSL.WantReadError:
             pass
         except SSL.ZeroReturnError:
             self.closed = True
         except SSL.Error as error:
             failure = self._failed(error)
-            if not pieces:
+            if nothing_read:
                 raise failure from None
             # What was received before the fault is intact, so it comes first and the failure with the next call.
-        if self._on_data and pieces:
-            self._on_data(self._connection)
-            self._on_data = None
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def send(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt plaintext; LocalError before the handshake is done."""
@@ -126,26 +145,24 @@ class Session:
             raise TlsError(self._failure)
         if not self.established:
             raise LocalError("plaintext sent into a TLS session that is not established")
-        try:
-            self._connection.sendall(data)
-        except SSL.Error as error:
-            raise self._failed(error) from None
+        ssl, start, size, sent = self._ssl, ffi.from_buffer(data), len(data), 0
+        while sent < size:  # a record at a time, as pyOpenSSL has it (SSL_MODE_ENABLE_PARTIAL_WRITE)
+            result = lib.SSL_write(ssl, start + sent, size - sent)
+            if result <= 0:
+                try:
+                    self._connection._raise_ssl_error(ssl, result)
+                except SSL.Error as error:
+                    raise self._failed(error) from None
+            sent += result
 
     def take(self) -> bytes:
         """All ciphertext that waits to be written, possibly none."""
-        data = self._take_piece()
-        if len(data) < _PIECE:
-            return data
-        pieces = [data]
-        while data := self._take_piece():
-            pieces.append(data)
-        return b"".join(pieces)
-
-    def _take_piece(self) -> bytes:
-        try:
-            return self._connection.bio_read(_PIECE)
-        except SSL.WantReadError:
+        size = lib.BIO_get_mem_data(self._from_ssl, ffi.NULL)
+        if not size:
             return b""
+        buffer = _allocate("char[]", size)
+        lib.BIO_read(self._from_ssl, buffer, size)
+        return bytes(ffi.buffer(buffer))
 
     def close(self) -> None:
         """End our direction: close_notify is the last that `take` gives. The peer may go on sending."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 
 from ..model.headers import Field
 
@@ -59,10 +60,23 @@ class _Fields:
                     found.setdefault(lower, []).append(value)
         return found
 
-    def options(self) -> set[bytes]:
+    @decisive.setter
+    def decisive(self, found: dict[bytes, list[bytes]]) -> None:
+        self._decisive = found  # type: ignore[misc]
+
+    def options(self) -> frozenset[bytes]:
         """What Connection lists, in lower case (RFC 9110 section 7.6.1)."""
-        values = self.decisive.get(b"connection", ())
-        return {option.strip(b" \t").lower() for value in values for option in value.split(b",")} - {b""}
+        listed = b",".join(self.decisive.get(b"connection", ()))
+        return _usual_options(listed) if len(listed) < _USUAL_SIZE else _options(listed)
+
+
+def _options(listed: bytes) -> frozenset[bytes]:
+    return frozenset(option.strip(b" \t").lower() for option in listed.split(b",")) - {b""}
+
+
+# "keep-alive" or "close", mostly, so they are remembered; what is longer could fill the memory.
+_USUAL_SIZE = 64
+_usual_options = lru_cache(maxsize=64)(_options)
 
 
 @dataclass(slots=True)

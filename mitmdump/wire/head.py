@@ -21,9 +21,9 @@ TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # Possessive, as is the white space before a value: giving back one by one would take minutes for a long run of spaces.
 TEXT = rb"[^\x00-\x08\x0a-\x1f\x7f]*+"
 
-_REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([^\x00-\x20\x7f]+) (HTTP/1\.[01])\Z")
+_REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([^\x00-\x20\x7f]+) (HTTP/1\.[01])\r\n")
 # The space before an absent reason is required (RFC 9112 section 4), and often forgotten: no two readers differ on it.
-_STATUS_LINE = re.compile(rb"(HTTP/1\.[01]) ([1-9][0-9][0-9])(?: (" + TEXT + rb"))?\Z")
+_STATUS_LINE = re.compile(rb"(HTTP/1\.[01]) ([1-9][0-9][0-9])(?: (" + TEXT + rb"))?\r\n")
 _OTHER_VERSION = re.compile(rb"\S+ \S+ HTTP/(?!1\.[01]\Z)[0-9](\.[0-9])?\Z")
 _FIELD = re.compile(rb"^(" + TOKEN + rb"):[ \t]*+(" + TEXT + rb")\r\n", re.MULTILINE)
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -34,6 +34,9 @@ _DIGITS = re.compile(rb"[0-9]{1,18}\Z")  # one more digit could pass 2**63, whic
 _FIRST_LINE = re.compile(TOKEN + rb" +(?:/|\*|http).* HTTP/1\.[0-9][ \r]*\Z", re.IGNORECASE)
 _START_OF_LINE = re.compile(TOKEN[:-1] + rb"{1,32}(?: (?:[ /*h].*)?)?\Z", re.IGNORECASE | re.DOTALL)
 _ENOUGH_OF_A_LINE = 8000
+
+# Bytes of fields that are remembered of each connection while it waits for its next head.
+_REMEMBERED = 4096
 
 # What a body's framing is, besides a number of bytes.
 CHUNKED, UNTIL_CLOSE, SWITCHED = -1, -2, -3
@@ -55,21 +58,45 @@ def starts_like_http(data: bytes) -> bool | None:
     return True if len(line) > _ENOUGH_OF_A_LINE else None
 
 
-def parse_request(block: bytes, max_fields: int) -> RequestHead:
+class Fields:
+    """Parses the fields of one peer's heads, and remembers the last ones.
+
+    A peer says nearly the same in every head, as HTTP/2's compression knows (RFC 7541): often it is word for word what
+    it said before, and then comparing is all there is to do.
+    """
+
+    __slots__ = ("_block", "_decisive", "_fields", "_max")
+
+    def __init__(self, max_fields: int) -> None:
+        self._max = max_fields
+        self._block: bytes | None = None
+        self._fields: list[Field] = []
+        self._decisive: dict[bytes, list[bytes]] = {}
+
+    def parse(self, block: bytes, head: RequestHead | ResponseHead, peer: str, status: int) -> None:
+        """Give a head the fields in `block`. Raises RemoteError with `status`."""
+        if block == self._block:
+            head.fields, head.decisive = self._fields.copy(), self._decisive
+            return
+        head.fields = parse_fields(block, self._max, peer, status)
+        if len(block) <= _REMEMBERED:
+            self._block, self._fields, self._decisive = block, head.fields.copy(), head.decisive
+
+
+def parse_request(block: bytes, fields: Fields) -> RequestHead:
     """Parse a request head, from its first byte to the CRLF of its last field (the empty line is not part of it).
 
     Its `framing` is set. Raises RemoteError (400, 431, or 505 for a version that is not HTTP/1.0 or 1.1).
     """
-    line, _, rest = block.partition(b"\r\n")
-    match = _REQUEST_LINE.match(line)
+    match = _REQUEST_LINE.match(block)
     if not match:
-        if _OTHER_VERSION.match(line):
+        if _OTHER_VERSION.match(block.partition(b"\r\n")[0]):
             raise RemoteError("the client's request line names an HTTP version other than 1.0 and 1.1", 505)
         raise RemoteError("the client's request line is not 'METHOD target HTTP/1.1' with single spaces", 400)
     method, target, version = match.groups()
     head = RequestHead(method, target, [], version)
     try:
-        head.fields = parse_fields(rest, max_fields, "client", 400)
+        fields.parse(block[match.end() :], head, "client", 400)
         head.framing = request_framing(head)
     except RemoteError as error:
         error.head = head
@@ -77,14 +104,15 @@ def parse_request(block: bytes, max_fields: int) -> RequestHead:
     return head
 
 
-def parse_response(block: bytes, max_fields: int) -> ResponseHead:
+def parse_response(block: bytes, fields: Fields) -> ResponseHead:
     """Parse a response head likewise. Raises RemoteError (502)."""
-    line, _, rest = block.partition(b"\r\n")
-    match = _STATUS_LINE.match(line)
+    match = _STATUS_LINE.match(block)
     if not match:
         raise RemoteError("the server's status line is not 'HTTP/1.1 200 reason'", 502)
     version, status, reason = match.groups()
-    return ResponseHead(int(status), parse_fields(rest, max_fields, "server", 502), reason or b"", version)
+    head = ResponseHead(int(status), [], reason or b"", version)
+    fields.parse(block[match.end() :], head, "server", 502)
+    return head
 
 
 def parse_fields(block: bytes, max_fields: int, peer: str, status: int) -> list[Field]:
@@ -185,7 +213,7 @@ def _announced(head: RequestHead | ResponseHead, peer: str, status: int, default
         return CHUNKED
     if not lengths:  # steps 7 and 8
         return default
-    if any(length != lengths[0] for length in lengths):  # step 5
+    if len(lengths) > 1 and len(set(lengths)) > 1:  # step 5
         raise RemoteError(f"the {peer} sent differing Content-Length fields", status)
     if not _DIGITS.match(lengths[0]):
         raise RemoteError(f"the {peer} sent a Content-Length that is not a plain number", status)

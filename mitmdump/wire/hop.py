@@ -50,7 +50,7 @@ def end_to_end(head: RequestHead | ResponseHead) -> list[Field]:
         kept = list(head.fields)
     else:
         dropped = _HOP_BY_HOP | (head.options() - _KEPT) if b"connection" in decisive else _HOP_BY_HOP
-        kept = without(head.fields, dropped)
+        kept = [field for field in head.fields if field[0].lower() not in dropped]
     return _with_one_length(kept) if len(decisive.get(b"content-length", ())) > 1 else kept
 
 
@@ -64,7 +64,7 @@ def with_upgrade(head: RequestHead | ResponseHead) -> list[Field]:
         if lower == b"connection":
             if options:
                 kept.append((name, b", ".join(sorted(options, reverse=True)).replace(b"upgrade", b"Upgrade")))
-                options = set()
+                options = frozenset()
         elif lower in _SWITCHING or (name, value) in passed:
             kept.append((name, value))
     return _with_one_length(kept) if len(head.decisive.get(b"content-length", ())) > 1 else kept

@@ -28,6 +28,7 @@ from .head import (
     SWITCHED,
     TEXT,
     UNTIL_CLOSE,
+    Fields,
     has_bare_lf,
     keeps_alive,
     parse_fields,
@@ -88,6 +89,7 @@ class Http1:
         self.limits = limits or Limits()
         self.peer = "client" if role is Role.SERVER else "server"
         self._fault = 400 if role is Role.SERVER else 502
+        self._fields = Fields(self.limits.fields)
         self._buffer = b""
         self._out: list[bytes] = []
         self._searched = 0  # how much of the buffer is known not to hold the end of a head
@@ -176,9 +178,9 @@ class Http1:
         if end < 0:
             return -1
         if self.role is Role.SERVER:
-            self._begin_request(parse_request(data[at : end + 2], self.limits.fields), events)
+            self._begin_request(parse_request(data[at : end + 2], self._fields), events)
         else:
-            self._begin_response(parse_response(data[at : end + 2], self.limits.fields), events)
+            self._begin_response(parse_response(data[at : end + 2], self._fields), events)
         return end + 4
 
     def _begin_request(self, head: RequestHead, events: list[Event]) -> None:
@@ -250,7 +252,9 @@ class Http1:
 
     def _pass_on(self, data: bytes, at: int, events: list[Event]) -> int:
         """Pass on what is here of the bytes that are announced."""
-        end = min(at + self._missing, len(data))
+        end = at + self._missing
+        if end > len(data):
+            end = len(data)
         self._missing -= end - at
         events.append(Data(data[at:end]))
         return end
