@@ -18,7 +18,7 @@ The rooms of the house; an import may only go to a lower floor (tests/test_floor
 | 3 | `proxy/` | one client connection, one exchange, one raw relay |
 | 4 | `app`, `job` | wiring; one run and its outputs |
 | 4 | `live`, `readback` | where flows come from: the proxy as a process; files |
-| 4 | `cli`, `log` | the command line; what is said on stderr |
+| 4 | `cli`, `options`, `log` | the command line and its table; what is said on stderr |
 
 Programs that read or write captures import what is in `__all__` from here. That loads no more than it takes: neither an
 event loop nor OpenSSL.

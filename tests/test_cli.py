@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from mitmdump import __version__, app
-from mitmdump.cli import OPTIONS, Option, main
+from mitmdump.cli import main
+from mitmdump.options import OPTIONS, Option
 from mitmdump.settings import Settings, of_side
 
 TABLE = [option for group in OPTIONS.values() for option in group]

@@ -19,7 +19,7 @@ FLOORS = (
     {"filter", "flowfile", "formats", "redaction", "wire", "tls", "settings"},
     {"net", "sinks"},
     {"files", "proxy"},
-    {"app", "live", "readback", "job", "cli", "log", "__main__"},
+    {"app", "live", "readback", "job", "cli", "options", "log", "__main__"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 TOP = len(FLOORS) - 1

@@ -6,7 +6,7 @@ import pytest
 from support.manual import MANUAL, Page, roff
 
 from mitmdump import job
-from mitmdump.cli import OPTIONS, Option, default_of
+from mitmdump.options import OPTIONS, Option, default_of
 
 PAGE = Page("mitmdump.1")
 
