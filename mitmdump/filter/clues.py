@@ -16,7 +16,7 @@ from itertools import chain
 
 from ..model.headers import to_bytes
 from .arguments import BodyMatcher, Matcher, NamedMatcher
-from .regex import required_literal
+from .regex import required_literal, required_literals
 
 Clue = frozenset[bytes]
 Clues = tuple[Clue, ...]
@@ -41,14 +41,14 @@ def of_either(clues: Iterable[Clues]) -> Clues:
 
 
 def text(argument: Matcher[str]) -> Clues:
-    """A search in a text that stands in the record."""
-    return _with_cousins(required_literal(argument.text))
+    """A search in a text that stands in the record. The dots of a host name cut its pattern into several literals."""
+    return tuple(chain.from_iterable(map(_with_cousins, required_literals(argument.text))))
 
 
 def url(argument: Matcher[str]) -> Clues:
     """A URL's parts stand in different places, a host without brackets, and a port perhaps as a number."""
-    parts = re.split(r"(?:^|:)\d+(?=/|$)|[][:/,\s]", required_literal(argument.text))
-    return tuple(chain.from_iterable(map(_with_cousins, parts)))
+    parts = (re.split(r"(?:^|:)\d+(?=/|$)|[][:/,\s]", literal) for literal in required_literals(argument.text))
+    return tuple(chain.from_iterable(map(_with_cousins, chain.from_iterable(parts))))
 
 
 def header_lines(argument: Matcher[bytes]) -> Clues:

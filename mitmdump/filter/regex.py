@@ -105,14 +105,14 @@ _PIECES = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{\d*,?\d*\}|.", re.DOTALL
 _BREAKING_ESCAPES = frozenset(rf"\{letter}" for letter in "AbBdDsSwWZafnrtv")
 
 
-def required_literal(pattern: str) -> str:
-    """The longest text that every match of `pattern` must contain; "" where that is not easily seen."""
+def required_literals(pattern: str) -> list[str]:
+    """The texts that every match of `pattern` must contain, in their order; [] where that is not easily seen."""
     if "(?" in pattern:  # flags, look-around, conditions: too clever for us
-        return ""
+        return []
     runs, depth = [""], 0
     for piece in _PIECES.findall(pattern):
         if piece == "|" and depth == 0:
-            return ""
+            return []
         if piece in ("(", ")"):
             depth += 1 if piece == "(" else -1
             runs.append("")
@@ -127,5 +127,10 @@ def required_literal(pattern: str) -> str:
         elif not piece[1:].isalnum():
             runs[-1] += piece[1]
         else:  # a character by its number, or a group again
-            return ""
-    return max(runs, key=len)
+            return []
+    return [run for run in runs if run]
+
+
+def required_literal(pattern: str) -> str:
+    """The longest text that every match of `pattern` must contain; "" where that is not easily seen."""
+    return max(required_literals(pattern), key=len, default="")

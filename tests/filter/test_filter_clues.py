@@ -59,8 +59,10 @@ def test_what_a_search_finds_is_never_ruled_out(operator: str, flow: Flow) -> No
     assert flow.request
     text, data = f"{flow.request.url}\n{flow.comment}", record(flow)
     for start, size in product(range(len(text)), (1, 2, 4)):
-        filter_ = parse(f"~{operator}{quote(re.escape(text[start : start + size]))}")
-        assert not (filter_.rules_out(data) and filter_.verdict(flow, Stage.END))
+        found = text[start : start + size]
+        for pattern in (re.escape(found), f"{re.escape(found[:1])}.{re.escape(found[2:])}"):
+            filter_ = parse(f"~{operator}{quote(pattern)}")
+            assert not (filter_.rules_out(data) and filter_.verdict(flow, Stage.END))
 
 
 PLAIN = an_exchange(a_request(path="/item/77?a=1", fields=[(b"X-Token", b"s3cret")]), a_response(200, body=b"hay"))
@@ -73,6 +75,8 @@ CODED = an_exchange(response=a_response(fields=[(b"Content-Encoding", b"gzip")],
 @pytest.mark.parametrize(
     ("text", "flow"),
     [
+        ("~d example.org", PLAIN),
+        ("~u item.other", PLAIN),
         ("~d other", PLAIN),
         (r"~d api\.example\.com", PLAIN),
         ("~u /item/78", PLAIN),
