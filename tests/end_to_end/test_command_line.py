@@ -209,6 +209,24 @@ def test_a_mistake_on_the_command_line_is_status_2_and_explained(options: list[s
     assert "Traceback" not in done.stderr
 
 
+def test_a_capture_down_a_pipe_is_read_while_it_runs(confdir: Path, nginx: Nginx, tmp_path: Path) -> None:
+    ready = tmp_path / "ready.json"
+    command = [PROGRAM, "-q", "-p", "0", "--confdir", confdir, "--ready-file", ready, "-w", "-"]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE) as recorder,
+        subprocess.Popen([PROGRAM, "-nr", "-"], stdin=recorder.stdout, stdout=subprocess.PIPE) as reader,
+    ):
+        try:
+            wait_until(ready.exists, "the proxy listens")
+            port = json.loads(ready.read_text())["addresses"][0][1]
+            run("curl", "-q", "-sS", "--noproxy", "", "--proxy", f"http://127.0.0.1:{port}", nginx.http + "/echo")
+            assert reader.stdout
+            assert b"/echo" in reader.stdout.readline()
+        finally:
+            recorder.terminate()
+        assert (recorder.wait(20), reader.wait(20)) == (0, 0)
+
+
 def test_curl_can_be_recorded_to_standard_output(confdir: Path, nginx: Nginx, tmp_path: Path) -> None:
     ready, out = tmp_path / "ready.json", tmp_path / "out"
     command = [PROGRAM, "-p", "0", "--confdir", confdir, "--ready-file", ready, "-w", "-"]
