@@ -1,20 +1,35 @@
 """The table of options, out of which come the parser, `--help`, the man page and the settings.
 
-An option turns its text into the value of one field of `Settings`; what only few options need is imported by these.
+An option turns its text into the value of one field of `Settings`; the functions that do so are in `settings`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .errors import SettingsError
-from .settings import Settings, Sided, parse_duration, parse_mode, parse_port, parse_sided, parse_size, parse_stop_after
-
-if TYPE_CHECKING:
-    from .redaction import Rule
+from .settings import (
+    Settings,
+    one_of,
+    parse_certificate,
+    parse_count,
+    parse_detail,
+    parse_duration,
+    parse_file,
+    parse_mark,
+    parse_mode,
+    parse_path,
+    parse_pattern,
+    parse_port,
+    parse_ports,
+    parse_redact,
+    parse_save,
+    parse_sided,
+    parse_size,
+    parse_stop_after,
+    parse_tls_version,
+)
 
 
 @dataclass(frozen=True)
@@ -33,90 +48,6 @@ class Option:
     multiple: bool = False
 
 
-def _ports(text: str) -> tuple[int, ...]:
-    ports = tuple(parse_port(word) for word in text.split(","))
-    if 0 in ports or len(ports) > 15:  # so many fit into one rule of iptables
-        raise SettingsError(f"{text!r} are no ports: give up to 15 numbers from 1 to 65535, with commas between them")
-    return ports
-
-
-def _mark(text: str) -> int:
-    try:
-        mark = int(text, 16 if text[:2] in ("0x", "0X") else 10)
-    except ValueError:
-        mark = 0
-    if not 0 < mark < 2**32:
-        raise SettingsError(f"{text!r} is no mark: give a number from 1 to 4294967295, or 0x1 to 0xffffffff")
-    return mark
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 10**9:
-        raise SettingsError(f"{text!r} is no number from 1 up")
-    return int(text)
-
-
-def _path(text: str) -> Path:
-    return Path(text).expanduser()
-
-
-def _file(text: str) -> str:
-    if not text.removeprefix("+"):
-        raise SettingsError(f"{text!r} is no name of a file")
-    return text
-
-
-def _certificate(text: str) -> tuple[str, Path]:
-    """[PATTERN=]FILE. A slash belongs to a file, so what stands behind it is no pattern's end."""
-    pattern, equals, file = text.partition("=")
-    if not equals or "/" in pattern:
-        pattern, file = "", text
-    return pattern, _path(_file(file))
-
-
-def _tls_version(text: str) -> Sided:
-    side, version = parse_sided(text)
-    return side, _one_of("1.0", "1.1", "1.2", "1.3")(version)
-
-
-def _pattern(text: str) -> str:
-    import re
-
-    from .filter.regex import compile_search  # only patterns of hosts need it
-    from .filter.words import ArgumentError
-
-    if not text:
-        raise SettingsError("'' is found in the name of every host; to mean that, give '.'")
-    try:
-        compile_search(text, re.IGNORECASE, lambda _: None)
-    except ArgumentError as error:
-        raise SettingsError(f"{text!r} is no regular expression: {error}, at character {error.offset + 1}") from None
-    return text
-
-
-def _redact(text: str) -> tuple[Rule, ...]:
-    from .redaction import parse_rules  # only --redact needs it
-
-    return parse_rules(text)
-
-
-def _save(words: tuple[str, str]) -> tuple[str, str]:
-    return _file(words[0]), words[1]
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in words:
-            raise SettingsError(f"{text!r} is none of {', '.join(words)}")
-        return text
-
-    return parse
-
-
-def _detail(text: str) -> int:
-    return int(_one_of("0", "1", "2", "3", "4")(text))
-
-
 OPTIONS: dict[str, tuple[Option, ...]] = {
     "Capture": (
         Option(
@@ -125,7 +56,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "Write the flows to FILE, a flow file. Conversions of strftime(3) in its name stand for the time of the "
             "start. An existing file is replaced, with +FILE it is continued; '-' is stdout. May be repeated.",
             "FILE",
-            _file,
+            parse_file,
             multiple=True,
         ),
         Option(
@@ -134,7 +65,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "Write the flows that match FILTER (one argument) to FILE, whatever the other filter says. May be "
             "repeated, each with a file of its own.",
             "FILE FILTER",
-            _save,
+            parse_save,
             multiple=True,
         ),
         Option(
@@ -151,7 +82,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "Replace secrets by pseudonyms in all that is printed and written: header:NAME, cookie (all of them), "
             "cookie:NAME, query:NAME, form:NAME, json:PATH, joined with commas. May be repeated.",
             "RULES",
-            _redact,
+            parse_redact,
             multiple=True,
         ),
         Option(
@@ -160,7 +91,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "Derive the pseudonyms of --redact from the bytes of FILE, so that captures with the same key have the "
             "same ones. Without it each run has a key of its own.",
             "FILE",
-            _path,
+            parse_path,
         ),
         Option("--append", "append", "Continue all existing files of -w and --save instead of replacing them."),
         Option(
@@ -168,7 +99,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "on_write_error",
             "When a file cannot be written any more: stop, or pass: go on without that file. The exit status is 1.",
             "WHAT",
-            _one_of("stop", "pass"),
+            one_of("stop", "pass"),
         ),
         Option(
             "--stop-after",
@@ -189,13 +120,13 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             parse_size,
         ),
         Option("--rotate-time", "rotate_time", "The same, TIME after a file's first flow.", "TIME", parse_duration),
-        Option("--rotate-flows", "rotate_flows", "The same, after N flows.", "N", _count),
+        Option("--rotate-flows", "rotate_flows", "The same, after N flows.", "N", parse_count),
         Option(
             "--keep",
             "keep",
             "Have no more than N files of each -w and --save: remove the oldest, also those of earlier runs.",
             "N",
-            _count,
+            parse_count,
         ),
         Option(
             "--rotate-command",
@@ -227,7 +158,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "How much of each flow to print: 0 nothing, 1 a line for the request and one for the response, 2 headers "
             "as well, 3 bodies made readable and cut, 4 everything.",
             "0..4",
-            _detail,
+            parse_detail,
         ),
         Option(
             "--stats",
@@ -247,7 +178,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "color",
             "Use colours: auto (on a terminal), always or never.",
             "WHEN",
-            _one_of("auto", "always", "never"),
+            one_of("auto", "always", "never"),
         ),
     ),
     "Filter": (
@@ -280,7 +211,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "Mark the packets to servers with N, so that rules of a packet filter can tell them from others. On Linux, "
             "as root.",
             "N",
-            _mark,
+            parse_mark,
         ),
         Option(
             "--print-rules",
@@ -295,7 +226,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "rules_ports",
             "The ports of servers for which --print-rules prints rules.",
             "PORT[,PORT]...",
-            _ports,
+            parse_ports,
         ),
         Option(
             "--ready-file",
@@ -303,7 +234,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "Once the proxy listens, write FILE: JSON with its addresses and their modes, process id and CA "
             "certificate. It is removed at the end.",
             "FILE",
-            _path,
+            parse_path,
         ),
     ),
     "Hosts": (
@@ -314,7 +245,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "client asks for it, in the server name of TLS (alone, and with the port) or in the server's address:port. "
             "Small and capital letters are the same. May be repeated.",
             "REGEX",
-            _pattern,
+            parse_pattern,
             multiple=True,
         ),
         Option(
@@ -322,7 +253,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "allow_hosts",
             "Do so with the connections to all hosts but these. May be repeated. --ignore-hosts takes from them.",
             "REGEX",
-            _pattern,
+            parse_pattern,
             multiple=True,
         ),
         Option(
@@ -331,7 +262,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "Record connections to these hosts raw, as kind tcp; TLS is intercepted, HTTP not understood. May be "
             "repeated.",
             "REGEX",
-            _pattern,
+            parse_pattern,
             multiple=True,
         ),
         Option(
@@ -348,13 +279,13 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         ),
     ),
     "TLS": (
-        Option("--confdir", "confdir", "The directory of the CA; made on first use.", "DIR", _path),
+        Option("--confdir", "confdir", "The directory of the CA; made on first use.", "DIR", parse_path),
         Option(
             "--ca-key",
             "ca_key",
             "The kind of key for a new CA and for leaf certificates: ec (P-256), or rsa for old clients.",
             "KIND",
-            _one_of("ec", "rsa"),
+            one_of("ec", "rsa"),
         ),
         Option(
             "--no-upstream-cert",
@@ -369,7 +300,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "upstream_ca",
             "Trust the CA certificates in FILE (PEM) for servers, besides the system's.",
             "FILE",
-            _path,
+            parse_path,
         ),
         Option(
             "--certs",
@@ -378,7 +309,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "hosts that match PATTERN: a name, *.example.com for all below it, or without PATTERN for all. The most "
             "specific one wins. May be repeated.",
             "[PATTERN=]FILE",
-            _certificate,
+            parse_certificate,
             multiple=True,
         ),
         Option(
@@ -387,7 +318,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "Show servers that ask for one the client certificate in FILE (PEM: private key, certificate, chain), or "
             "in the file HOST.pem of a directory.",
             "FILE|DIR",
-            _path,
+            parse_path,
         ),
         Option(
             "--request-client-cert",
@@ -400,7 +331,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "The lowest version of TLS to speak: 1.0, 1.1, 1.2 or 1.3; with client= or server= in front towards those "
             "only. May be repeated. Default: 1.2.",
             "[SIDE=]VERSION",
-            _tls_version,
+            parse_tls_version,
             multiple=True,
         ),
         Option(
@@ -408,7 +339,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "tls_max",
             "The highest version of TLS to speak, in the same way. May be repeated. Default: 1.3.",
             "[SIDE=]VERSION",
-            _tls_version,
+            parse_tls_version,
             multiple=True,
         ),
         Option(
@@ -426,13 +357,13 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "Append the secrets of all TLS sessions, on both sides, to FILE, for Wireshark and the like. Whoever has "
             "it can read those connections.",
             "FILE",
-            _path,
+            parse_path,
         ),
     ),
     "Limits": (
-        Option("--max-connections", "max_connections", "How many clients at a time.", "N", _count),
+        Option("--max-connections", "max_connections", "How many clients at a time.", "N", parse_count),
         Option("--max-header-size", "max_header_size", "The largest message head.", "SIZE", parse_size),
-        Option("--max-header-count", "max_header_count", "The largest number of header fields.", "N", _count),
+        Option("--max-header-count", "max_header_count", "The largest number of header fields.", "N", parse_count),
         Option(
             "--timeout-connect", "timeout_connect", "How long connecting to a server may take.", "TIME", parse_duration
         ),

@@ -1,4 +1,4 @@
-"""Every setting, in one frozen dataclass; and the texts of sizes and durations, parsed or refused.
+"""Every setting, in one frozen dataclass; and the texts of options, parsed or refused.
 
 Sizes: k, M and G (either case, with or without a B) are powers of 1024. Durations: ms, s, m, h; a bare number is
 seconds.
@@ -7,7 +7,7 @@ seconds.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
@@ -123,6 +123,102 @@ def parse_sided(text: str) -> Sided:
 def of_side(values: Sequence[Sided], side: Side) -> str | None:
     """The last of the values that holds for a side, None if none does."""
     return next((value for given, value in reversed(values) if given in ("", side)), None)
+
+
+def parse_ports(text: str) -> tuple[int, ...]:
+    """Ports with commas between them. Raises SettingsError."""
+    ports = tuple(parse_port(word) for word in text.split(","))
+    if 0 in ports or len(ports) > 15:  # so many fit into one rule of iptables
+        raise SettingsError(f"{text!r} are no ports: give up to 15 numbers from 1 to 65535, with commas between them")
+    return ports
+
+
+def parse_mark(text: str) -> int:
+    """A mark of packets, decimal or hexadecimal. Raises SettingsError."""
+    try:
+        mark = int(text, 16 if text[:2] in ("0x", "0X") else 10)
+    except ValueError:
+        mark = 0
+    if not 0 < mark < 2**32:
+        raise SettingsError(f"{text!r} is no mark: give a number from 1 to 4294967295, or 0x1 to 0xffffffff")
+    return mark
+
+
+def parse_count(text: str) -> int:
+    """A number from 1 up. Raises SettingsError."""
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 10**9:
+        raise SettingsError(f"{text!r} is no number from 1 up")
+    return int(text)
+
+
+def parse_path(text: str) -> Path:
+    """A path, in which ~ stands for the home directory."""
+    return Path(text).expanduser()
+
+
+def parse_file(text: str) -> str:
+    """The name of an output; a + in front continues it. Raises SettingsError."""
+    if not text.removeprefix("+"):
+        raise SettingsError(f"{text!r} is no name of a file")
+    return text
+
+
+def parse_certificate(text: str) -> tuple[str, Path]:
+    """[PATTERN=]FILE. A slash belongs to a file, so what stands behind it is no pattern's end. Raises SettingsError."""
+    pattern, equals, file = text.partition("=")
+    if not equals or "/" in pattern:
+        pattern, file = "", text
+    return pattern, parse_path(parse_file(file))
+
+
+def parse_tls_version(text: str) -> Sided:
+    """[SIDE=]VERSION. Raises SettingsError."""
+    side, version = parse_sided(text)
+    return side, one_of("1.0", "1.1", "1.2", "1.3")(version)
+
+
+def parse_pattern(text: str) -> str:
+    """A regular expression for hosts. Raises SettingsError."""
+    import re
+
+    from .filter.regex import compile_search  # only patterns of hosts need it
+    from .filter.words import ArgumentError
+
+    if not text:
+        raise SettingsError("'' is found in the name of every host; to mean that, give '.'")
+    try:
+        compile_search(text, re.IGNORECASE, lambda _: None)
+    except ArgumentError as error:
+        raise SettingsError(f"{text!r} is no regular expression: {error}, at character {error.offset + 1}") from None
+    return text
+
+
+def parse_redact(text: str) -> tuple[Rule, ...]:
+    """Rules of --redact. Raises SettingsError."""
+    from .redaction import parse_rules  # only --redact needs it
+
+    return parse_rules(text)
+
+
+def parse_save(words: tuple[str, str]) -> tuple[str, str]:
+    """A file and a filter. Raises SettingsError."""
+    return parse_file(words[0]), words[1]
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """What parses one of these words, and raises SettingsError for any other."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise SettingsError(f"{text!r} is none of {', '.join(words)}")
+        return text
+
+    return parse
+
+
+def parse_detail(text: str) -> int:
+    """How much of a flow is printed, 0 to 4. Raises SettingsError."""
+    return int(one_of("0", "1", "2", "3", "4")(text))
 
 
 @dataclass(frozen=True, slots=True)

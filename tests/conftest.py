@@ -9,6 +9,8 @@ import pytest
 from hypothesis import settings
 from support.tools import run
 
+from mitmdump.sinks.recorder import Recorder
+
 settings.register_profile("mitmdump", deadline=None)
 settings.load_profile("mitmdump")
 
@@ -21,3 +23,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     run("mount", "-t", "tmpfs", "-o", "size=128k", "none", directory)
     yield directory
     run("umount", "--lazy", directory)
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    """What `-w` makes of a flow, without a disk."""
+    recorder = Recorder("/dev/null")
+    yield recorder
+    recorder.close()

@@ -25,8 +25,8 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 TOP = len(FLOORS) - 1
 
 # Imports on one floor, besides those within the top floor, which is one wiring: plain data may raise errors, and a bad
-# filter is refused early.
-SIDEWAYS = {("model", "errors"), ("settings", "filter")}
+# filter, or rule of what is secret, is refused early.
+SIDEWAYS = {("model", "errors"), ("settings", "filter"), ("settings", "redaction")}
 
 # The only places of the third-party libraries, of the event loop and of the clock.
 PLACES = {

@@ -7,7 +7,7 @@ show. Those of pyOpenSSL are among them. What a call costs is the matter of `ben
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import pytest
@@ -36,13 +36,6 @@ TIMES = 100
 BEFORE = 3
 
 schemes = pytest.mark.parametrize("scheme", ["http", "https"])
-
-
-@pytest.fixture
-def recorder() -> Iterator[Recorder]:
-    recorder = Recorder("/dev/null")
-    yield recorder
-    recorder.close()
 
 
 async def count(run: Callable[[], Awaitable[None]]) -> Counts:

@@ -7,7 +7,7 @@ Back-pressure: reading pauses while more than `HIGH_WATER` bytes wait unread; wr
 
 Time-outs cost nothing per byte. Each stream has a number of seconds, `patience`, that somebody will wait for its peer;
 one timer for all streams (`Streams`) adds up how long each has been quiet while it was waited for, and breaks the
-connection of a peer that outstays it. The precision is that timer's second.
+connection of a peer that outstays it, or closes it where all is said (`resting`). The precision is that timer's second.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypedDict
@@ -24,7 +25,7 @@ class Options(TypedDict, total=False):
     warn: Callable[[str], object]
 
 
-class FileSink(Sink, Generic[W]):
+class FileSink(Sink, ABC, Generic[W]):
     """A sink that writes the files of a series; what stands in them, its children know.
 
     `path`: what strftime knows in it is filled in, "-" is stdout, an existing file is emptied, or with `append`
@@ -90,13 +91,13 @@ class FileSink(Sink, Generic[W]):
         """Close the files."""
         self._series.close()
 
+    @abstractmethod
     def _begin(self, path: str, append: bool) -> tuple[Output, W]:
         """Open a file, go on in it if that is true, and write what opens it. Raises OutputError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _finish(self, writer: W) -> None:
         """Write what closes a file. Raises OutputError."""
-        raise NotImplementedError
 
     def _fail(self) -> None:
         """Do nothing from now on."""

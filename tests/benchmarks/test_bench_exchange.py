@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 import pytest
@@ -18,13 +18,6 @@ TIMES = 100
 ROUNDS = 30
 
 schemes = pytest.mark.parametrize("scheme", ["http", "https"])
-
-
-@pytest.fixture
-def recorder() -> Iterator[Recorder]:
-    recorder = Recorder("/dev/null")
-    yield recorder
-    recorder.close()
 
 
 class Stage:
