@@ -1,9 +1,13 @@
-"""Where a request goes: its target (RFC 9112 section 3.2) and its Host field, and nothing else, decide."""
+"""Where a request goes: its target (RFC 9112 section 3.2) and its Host field, and nothing else, decide.
+
+In HTTP/2 the target comes in parts (RFC 9113 section 8.3.1), which the codec has checked as `check_host` does here. To
+a proxy they say what an absolute-form says. Inside a tunnel it is the tunnel that decides where a request goes, as the
+connection does for its server: a browser sends requests for all names of a certificate on one connection.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -22,8 +26,7 @@ class Origin(NamedTuple):
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """Where a request goes: the server, the path to ask it for, and the authority that the target itself named."""
 
     origin: Origin
@@ -34,13 +37,14 @@ class Target:
 def named_server(head: RequestHead, target: Target) -> Address:
     """The host and port that a request names: in its target, or else in its Host field, or else where it goes."""
     origin = target.origin
-    hosts = [target.authority] if target.authority else [to_str(host) for host in head.decisive.get(b"host", [])]
+    hosts = [target.authority] if target.authority else [to_str(host) for host in head.survey.values.get(b"host", [])]
     return url.split_host_port(hosts[0], origin.port) if hosts else (origin.host, origin.port)
 
 
 def connect_target(head: RequestHead) -> Origin:
     """Where a CONNECT wants to go (authority-form, RFC 9112 section 3.2.3). Raises RemoteError."""
-    check_host(head)
+    if not head.authority:
+        check_host(head)
     try:
         host, port = url.split_host_port(to_str(head.target), None)
     except ValueError as error:
@@ -50,6 +54,8 @@ def connect_target(head: RequestHead) -> Origin:
 
 def proxy_target(head: RequestHead) -> Target:
     """Where a request to a proxy wants to go (absolute-form, RFC 9112 section 3.2.2). Raises RemoteError."""
+    if head.scheme:
+        return _http2_target(head, url.DEFAULT_PORTS)
     check_host(head)
     if head.target.startswith(b"/") or head.target == b"*":
         raise RemoteError(
@@ -62,6 +68,8 @@ def proxy_target(head: RequestHead) -> Target:
 
 def server_target(head: RequestHead, origin: Origin) -> Target:
     """Where a request goes that came inside a connection to `origin`. Raises RemoteError."""
+    if head.scheme:
+        return Target(origin, to_str(head.target), to_str(head.authority))
     check_host(head)
     if head.target.startswith(b"/") or (head.target == b"*" and head.method == b"OPTIONS"):
         return Target(origin, to_str(head.target))
@@ -91,11 +99,20 @@ def _absolute_target(head: RequestHead, schemes: Container[str]) -> Target:
     return Target(origin, path, authority)
 
 
+def _http2_target(head: RequestHead, schemes: Container[str]) -> Target:
+    """Raises RemoteError."""
+    scheme = to_str(head.scheme).lower()
+    if scheme not in schemes:
+        raise RemoteError(f"the client asked for a scheme that is not spoken here: {scheme!a}", 400)
+    authority = to_str(head.authority or head.survey.values[b"host"][0])
+    return Target(_origin(scheme, authority), to_str(head.target), authority)
+
+
 def check_host(head: RequestHead) -> None:
     """RFC 9112 section 3.2: in HTTP/1.1 there is exactly one Host, and in any version it is a host. Raises
     RemoteError.
     """
-    hosts = head.decisive.get(b"host", [])
+    hosts = head.survey.values.get(b"host", [])
     if len(hosts) > 1:
         raise RemoteError("the client sent more than one Host field", 400)
     if not hosts:
@@ -113,7 +130,5 @@ def with_host(fields: list[Field], authority: str) -> list[Field]:
     host = to_bytes(authority)
     for at, (name, value) in enumerate(fields):
         if len(name) == 4 and name.lower() == b"host":
-            if value != host:
-                fields[at] = (name, host)
-            return fields
+            return fields if value == host else [*fields[:at], (name, host), *fields[at + 1 :]]
     return [(b"Host", host), *fields]

@@ -5,4 +5,9 @@
 | `events` | the vocabulary that all HTTP versions share |
 | `head` | request and status lines, header fields, and the framing that they announce (RFC 9112) |
 | `http1` | the HTTP/1 codec, for either role |
+| `http2/` | the HTTP/2 codec, for either role |
+| `translate` | heads of one HTTP version in the words of the other |
+| `handshake` | what two ends of a WebSocket agree on, and what of it we understand |
+| `websocket` | the WebSocket codec, for either role |
+| `deflate` | the compression of WebSocket messages, undone |
 """

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import lru_cache
 
+from ..errors import RemoteError
 from ..model.headers import Field
 
 
@@ -38,52 +38,60 @@ DECISIVE = frozenset(
 )
 
 
-class _Fields:
-    """What request and response heads share: looking at their fields."""
+class Survey:
+    """What a head's fields say of where the message goes and where it ends, found in one pass over them.
 
-    __slots__ = ()
-    fields: list[Field]
-    _decisive: dict[bytes, list[bytes]] | None
+    `values` are those of the DECISIVE fields that are here, by lower-case name; `options` is what Connection lists, in
+    lower case (RFC 9110 section 7.6.1). A head that says word for word what the one before it said shares its survey,
+    so `passed` is kept here, too: the fields that go on to the next hop, once somebody has found them (`hop`).
+    """
 
-    @property
-    def decisive(self) -> dict[bytes, list[bytes]]:
-        """The values of the DECISIVE fields that are here, by lower-case name.
+    __slots__ = ("options", "passed", "values")
 
-        Found in one pass over the fields, once, because each of a dozen rules asks for one or two of them.
-        """
-        found = self._decisive
-        if found is None:
-            self._decisive = found = {}  # type: ignore[misc]  # the slot is in the classes below
-            for name, value in self.fields:
-                lower = name.lower()
-                if lower in DECISIVE:
-                    found.setdefault(lower, []).append(value)
-        return found
-
-    @decisive.setter
-    def decisive(self, found: dict[bytes, list[bytes]]) -> None:
-        self._decisive = found  # type: ignore[misc]
-
-    def options(self) -> frozenset[bytes]:
-        """What Connection lists, in lower case (RFC 9110 section 7.6.1)."""
-        listed = b",".join(self.decisive.get(b"connection", ()))
-        return _usual_options(listed) if len(listed) < _USUAL_SIZE else _options(listed)
+    def __init__(self, fields: list[Field]) -> None:
+        self.values: dict[bytes, list[bytes]] = {}
+        self.passed: list[Field] | None = None
+        for name, value in fields:
+            lower = name.lower()
+            if lower in DECISIVE:
+                self.values.setdefault(lower, []).append(value)
+        listed = self.values.get(b"connection")
+        self.options = _options(b",".join(listed)) if listed else _NO_OPTIONS
 
 
 def _options(listed: bytes) -> frozenset[bytes]:
-    return frozenset(option.strip(b" \t").lower() for option in listed.split(b",")) - {b""}
+    return frozenset(option.strip(b" \t").lower() for option in listed.split(b",")) - _NO_OPTION
 
 
-# "keep-alive" or "close", mostly, so they are remembered; what is longer could fill the memory.
-_USUAL_SIZE = 64
-_usual_options = lru_cache(maxsize=64)(_options)
+_NO_OPTION = frozenset({b""})
+_NO_OPTIONS: frozenset[bytes] = frozenset()
+
+
+class _Surveyed:
+    """What request and response heads share: `survey`, which is made when it is first asked for.
+
+    From then on the fields are not to be changed.
+    """
+
+    __slots__ = ()
+    fields: list[Field]
+
+    def __getattr__(self, name: str) -> Survey:
+        """Called where the slot is still empty; who finds it filled, as nearly everybody does, finds it without us."""
+        if name != "survey":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.survey = survey = Survey(self.fields)  # type: ignore[misc]  # the slot is in the classes below
+        return survey
 
 
 @dataclass(slots=True)
-class RequestHead(_Fields):
+class RequestHead(_Surveyed):
     """A request line and its header fields.
 
     `framing` is what body follows (see `head`); None: what the fields say, which the codec finds out.
+
+    In HTTP/2 (version b"HTTP/2") the target is :path, or of a plain CONNECT the authority; `scheme` and `authority` are
+    what HTTP/1 has in its target or not at all; `protocol` is what an extended CONNECT wants to speak (RFC 8441).
     """
 
     method: bytes
@@ -92,11 +100,14 @@ class RequestHead(_Fields):
     version: bytes = b"HTTP/1.1"
     stream_id: int = 1
     framing: int | None = None
-    _decisive: dict[bytes, list[bytes]] | None = field(default=None, init=False, repr=False, compare=False)
+    survey: Survey = field(init=False, repr=False, compare=False)
+    scheme: bytes = b""
+    authority: bytes = b""
+    protocol: bytes = b""
 
 
 @dataclass(slots=True)
-class ResponseHead(_Fields):
+class ResponseHead(_Surveyed):
     """A status line and its header fields; a status of 1xx (but 101) is not final, another head follows.
 
     `framing` as in a request.
@@ -108,7 +119,7 @@ class ResponseHead(_Fields):
     version: bytes = b"HTTP/1.1"
     stream_id: int = 1
     framing: int | None = None
-    _decisive: dict[bytes, list[bytes]] | None = field(default=None, init=False, repr=False, compare=False)
+    survey: Survey = field(init=False, repr=False, compare=False)
 
     @property
     def is_final(self) -> bool:
@@ -126,10 +137,38 @@ class Data:
 
 @dataclass(slots=True)
 class End:
-    """The message is complete; `trailers` are the fields that came after a chunked body."""
+    """The message is complete; `trailers` are the fields that came after a chunked body. Not to be changed."""
 
     trailers: list[Field] | None = None
     stream_id: int = 1
 
 
+@dataclass(slots=True)
+class Reset:
+    """A stream of HTTP/2 ended before its time: nothing more comes of it, and nothing more can be sent.
+
+    `code` is one of RFC 9113 section 7. `error` is what the peer did wrong where we ended it for that, None where the
+    peer ended it. `unprocessed`: it surely did nothing with the request, which can be sent again (RFC 9113 section
+    8.7).
+    """
+
+    code: int
+    stream_id: int
+    error: RemoteError | None = None
+    unprocessed: bool = False
+
+
+@dataclass(slots=True)
+class GoAway:
+    """The peer of an HTTP/2 connection takes no more streams; those up to `last_stream_id` go on.
+
+    Each of ours above that has its Reset, too. `code` is one of RFC 9113 section 7, `text` the peer's explanation.
+    """
+
+    last_stream_id: int
+    code: int
+    text: bytes = b""
+
+
 Event = RequestHead | ResponseHead | Data | End
+StreamEvent = Event | Reset | GoAway

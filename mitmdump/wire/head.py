@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from ..errors import RemoteError
 from ..model.headers import Field, to_str
-from .events import RequestHead, ResponseHead
+from .events import RequestHead, ResponseHead, Survey
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # Visible characters, space, tab and obs-text (RFC 9110 section 5.5): no NUL, CR, LF nor any other control character.
@@ -65,22 +65,22 @@ class Fields:
     it said before, and then comparing is all there is to do.
     """
 
-    __slots__ = ("_block", "_decisive", "_fields", "_max")
+    __slots__ = ("_block", "_fields", "_max", "_survey")
 
     def __init__(self, max_fields: int) -> None:
         self._max = max_fields
         self._block: bytes | None = None
         self._fields: list[Field] = []
-        self._decisive: dict[bytes, list[bytes]] = {}
+        self._survey = Survey([])
 
     def parse(self, block: bytes, head: RequestHead | ResponseHead, peer: str, status: int) -> None:
         """Give a head the fields in `block`. Raises RemoteError with `status`."""
         if block == self._block:
-            head.fields, head.decisive = self._fields.copy(), self._decisive
+            head.fields, head.survey = self._fields.copy(), self._survey
             return
         head.fields = parse_fields(block, self._max, peer, status)
         if len(block) <= _REMEMBERED:
-            self._block, self._fields, self._decisive = block, head.fields.copy(), head.decisive
+            self._block, self._fields, self._survey = block, head.fields.copy(), head.survey
 
 
 def parse_request(block: bytes, fields: Fields) -> RequestHead:
@@ -172,9 +172,8 @@ def write_response(head: ResponseHead) -> bytes:
 
 def keeps_alive(head: RequestHead | ResponseHead) -> bool:
     """May another message follow on this connection? (RFC 9112 section 9.3)"""
-    if b"connection" not in head.decisive:
-        return head.version == b"HTTP/1.1"
-    return b"close" not in head.options() if head.version == b"HTTP/1.1" else b"keep-alive" in head.options()
+    options = head.survey.options
+    return b"close" not in options if head.version == b"HTTP/1.1" else b"keep-alive" in options
 
 
 def request_framing(head: RequestHead) -> int:
@@ -201,9 +200,9 @@ def response_framing(head: ResponseHead, request_method: bytes) -> int:
 
 def _announced(head: RequestHead | ResponseHead, peer: str, status: int, default: int) -> int:
     """What Transfer-Encoding and Content-Length say, `default` if neither is there."""
-    decisive = head.decisive
-    lengths = decisive.get(b"content-length")
-    if codings := decisive.get(b"transfer-encoding"):  # steps 3 and 4
+    values = head.survey.values
+    lengths = values.get(b"content-length")
+    if codings := values.get(b"transfer-encoding"):  # steps 3 and 4
         if lengths:
             raise RemoteError(f"the {peer} sent both Content-Length and Transfer-Encoding", status)
         if head.version == b"HTTP/1.0":

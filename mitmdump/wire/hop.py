@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Container
 
 from ..model.headers import Field
-from .events import DECISIVE, RequestHead, ResponseHead
+from .events import DECISIVE, RequestHead, ResponseHead, Survey
 
 # Transfer-Encoding is not here: what we accept of it is "chunked", and the codec frames by it.
 _HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te", b"upgrade", b"http2-settings"}
 )
 assert _HOP_BY_HOP < DECISIVE
+# In HTTP/2 it can only say "trailers" (RFC 9113 section 8.2.2), which we pass on; gRPC asks for it.
+_HTTP2 = _HOP_BY_HOP - {b"te"}
 # What Connection cannot remove, whatever it lists: fields that say where a message goes and where it ends, and for
 # whom.
 _KEPT = frozenset(
@@ -39,24 +41,38 @@ _SWITCHING = frozenset({b"upgrade", b"http2-settings"})
 
 
 def asks_for_upgrade(head: RequestHead | ResponseHead) -> bool:
-    """Does this head offer, or make, a switch to another protocol? (RFC 9110 section 7.8; not in HTTP/1.0)"""
-    return b"upgrade" in head.decisive and head.version == b"HTTP/1.1" and b"upgrade" in head.options()
+    """Does this head offer, or make, a switch to another protocol? (RFC 9110 section 7.8; not in HTTP/1.0)
+
+    In HTTP/2 it cannot say so; where it does, it is what we have made of an extended CONNECT.
+    """
+    survey = head.survey
+    return b"upgrade" in survey.values and head.version != b"HTTP/1.0" and b"upgrade" in survey.options
 
 
 def end_to_end(head: RequestHead | ResponseHead) -> list[Field]:
-    """The fields that go on to the next hop, as a new list; a Content-Length that was repeated goes on once."""
-    decisive = head.decisive
-    if _HOP_BY_HOP.isdisjoint(decisive):
-        kept = list(head.fields)
+    """The fields that go on to the next hop; a Content-Length that was repeated goes on once.
+
+    The list is shared by all heads that say the same, and is not to be changed.
+    """
+    survey = head.survey
+    if survey.passed is None:
+        survey.passed = _end_to_end(head.fields, survey, _HTTP2 if head.version == b"HTTP/2" else _HOP_BY_HOP)
+    return survey.passed
+
+
+def _end_to_end(fields: list[Field], survey: Survey, hop_by_hop: frozenset[bytes]) -> list[Field]:
+    if hop_by_hop.isdisjoint(survey.values):
+        kept = fields.copy()
     else:
-        dropped = _HOP_BY_HOP | (head.options() - _KEPT) if b"connection" in decisive else _HOP_BY_HOP
-        kept = [field for field in head.fields if field[0].lower() not in dropped]
-    return _with_one_length(kept) if len(decisive.get(b"content-length", ())) > 1 else kept
+        dropped = hop_by_hop | (survey.options - _KEPT)
+        kept = [field for field in fields if field[0].lower() not in dropped]
+    return _with_one_length(kept) if len(survey.values.get(b"content-length", ())) > 1 else kept
 
 
 def with_upgrade(head: RequestHead | ResponseHead) -> list[Field]:
     """Like `end_to_end`, but what belongs to a switch of protocols goes on too, each field in its place."""
-    options = head.options() & _SWITCHING
+    survey = head.survey
+    options = survey.options & _SWITCHING
     passed = set(end_to_end(head))
     kept: list[Field] = []
     for name, value in head.fields:
@@ -67,7 +83,7 @@ def with_upgrade(head: RequestHead | ResponseHead) -> list[Field]:
                 options = frozenset()
         elif lower in _SWITCHING or (name, value) in passed:
             kept.append((name, value))
-    return _with_one_length(kept) if len(head.decisive.get(b"content-length", ())) > 1 else kept
+    return _with_one_length(kept) if len(survey.values.get(b"content-length", ())) > 1 else kept
 
 
 def _with_one_length(fields: list[Field]) -> list[Field]:

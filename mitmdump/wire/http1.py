@@ -18,10 +18,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, auto
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..errors import LocalError, RemoteError
-from ..model.headers import Field
 from .events import Data, End, Event, RequestHead, ResponseHead, Role
 from .head import (
     CHUNKED,
@@ -40,7 +39,9 @@ from .head import (
     write_request,
     write_response,
 )
+from .translate import request_to_http1, response_to_http1
 
+_HTTP2 = b"HTTP/2"
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;" + TEXT + rb")?\Z")
 
 
@@ -73,8 +74,8 @@ class State(IntEnum):
     SWITCHED = auto()
 
 
+_END = End()
 _STATE_OF_FRAMING = {CHUNKED: State.SIZE, UNTIL_CLOSE: State.UNTIL_CLOSE, SWITCHED: State.SWITCHED, 0: State.DONE}
-_RESTING = frozenset({State.DONE, State.SWITCHED})
 
 
 class Http1:
@@ -137,8 +138,8 @@ class Http1:
         events: list[Event] = []
         at, end = 0, len(data)
         try:
-            while at < end and self._reading not in _RESTING:
-                after = _READERS[self._reading](self, data, at, events)
+            while at < end and (read := _READERS[self._reading]):
+                after = read(self, data, at, events)
                 if after < 0:
                     break
                 at = after
@@ -154,8 +155,8 @@ class Http1:
         """The peer will send no more. Raises RemoteError if that cuts a message short."""
         if self._reading is State.UNTIL_CLOSE:
             self._reading = State.DONE
-            return [End()]
-        if self._reading in _RESTING:
+            return [_END]
+        if _READERS[self._reading] is None:
             return []
         if self._reading is not State.HEAD:
             got = f" after {self._length - self._missing} of {self._length} bytes" if self._length else ""
@@ -170,10 +171,11 @@ class Http1:
     # all here yet.
 
     def _read_head(self, data: bytes, at: int, events: list[Event]) -> int:
-        if self.role is Role.CLIENT and self._writing is State.HEAD:
+        if self.role is Role.SERVER:
+            if data.startswith(b"\r\n", at):
+                return at + 2  # RFC 9112 section 2.2: an empty line before a request line is ignored
+        elif self._writing is State.HEAD:
             raise RemoteError("the server sent a response that nobody asked for", 502)
-        if self.role is Role.SERVER and data.startswith(b"\r\n", at):
-            return at + 2  # RFC 9112 section 2.2: an empty line before a request line is ignored
         end = self._find_end(data, at)
         if end < 0:
             return -1
@@ -184,38 +186,49 @@ class Http1:
         return end + 4
 
     def _begin_request(self, head: RequestHead, events: list[Event]) -> None:
-        self._method = head.method
         assert head.framing is not None
-        self._expect(head.framing)
+        self._method = head.method
         # A proxy keeps no connection to an HTTP/1.0 client open (RFC 9112 section 9.3).
         self.keep_alive = head.version == b"HTTP/1.1" and keeps_alive(head)
         events.append(head)
-        if self._reading is State.DONE:
-            events.append(End())
+        self._expect(head.framing, events)
 
     def _begin_response(self, head: ResponseHead, events: list[Event]) -> None:
         head.framing = framing = response_framing(head, self._method)
         events.append(head)
-        if not head.is_final:
-            return
-        self._expect(framing)
-        self.keep_alive = framing != UNTIL_CLOSE and keeps_alive(head)
-        if self._reading is State.DONE:
-            events.append(End())
+        if head.is_final:
+            self.keep_alive = framing != UNTIL_CLOSE and keeps_alive(head)
+            self._expect(framing, events)
 
-    def _expect(self, framing: int) -> None:
-        self._reading = _STATE_OF_FRAMING.get(framing, State.LENGTH)
-        self._length = self._missing = max(framing, 0)
+    def _expect(self, framing: int, events: list[Event]) -> None:
+        """A head was read, and so much body is to follow."""
+        if framing > 0:
+            self._reading = State.LENGTH
+            self._length = self._missing = framing
+            return
+        self._reading = _STATE_OF_FRAMING[framing]
+        self._length = 0
+        if not framing:
+            events.append(_END)
 
     def _find_end(self, data: bytes, at: int) -> int:
         """Where the CRLF CRLF is that ends the head (or the trailers) at `at`, -1 if it is still to come."""
         end = data.find(b"\r\n\r\n", at + self._searched)
-        if end < 0 and has_bare_lf(data, at + self._searched):
-            raise RemoteError(f"the {self.peer} sent a bare LF in a message head (RFC 9112 section 2.2)", self._fault)
-        if (len(data) - 3 if end < 0 else end) - at > self.limits.head:  # 3: the end itself may be here but for its LF
+        if end < 0:
+            return self._look_at_part(data, at)
+        if end - at > self.limits.head:
             self._refuse_head(data, at)
-        self._searched = max(len(data) - at - 3, 0) if end < 0 else 0
+        self._searched = 0
         return end
+
+    def _look_at_part(self, data: bytes, at: int) -> int:
+        """A head has begun to come: is there any sense in waiting for the rest?"""
+        if has_bare_lf(data, at + self._searched):
+            raise RemoteError(f"the {self.peer} sent a bare LF in a message head (RFC 9112 section 2.2)", self._fault)
+        if len(data) - 3 - at > self.limits.head:  # 3: the end itself may be here but for its LF
+            self._refuse_head(data, at)
+        self._searched = max(len(data) - at - 3, 0)
+        return -1
 
     def _refuse_head(self, data: bytes, at: int) -> NoReturn:
         if self.role is Role.CLIENT:
@@ -230,7 +243,7 @@ class Http1:
         at = self._pass_on(data, at, events)
         if not self._missing:
             self._reading = State.DONE
-            events.append(End())
+            events.append(_END)
         return at
 
     def _read_size(self, data: bytes, at: int, _: list[Event]) -> int:
@@ -270,7 +283,7 @@ class Http1:
     def _read_trailers(self, data: bytes, at: int, events: list[Event]) -> int:
         if data.startswith(b"\r\n", at):
             self._reading = State.DONE
-            events.append(End())
+            events.append(_END)
             return at + 2
         if data.endswith(b"\r") and len(data) - at == 1:
             return -1
@@ -290,19 +303,7 @@ class Http1:
 
     def send(self, event: Event) -> None:
         """Queue an event's bytes. The fields of a head decide how the body behind it is framed."""
-        if isinstance(event, Data):
-            self._send_data(event.data)
-        elif isinstance(event, End):
-            self._send_end(event.trailers)
-        elif isinstance(event, RequestHead):
-            self._method = event.method
-            self._announce(request_framing(event) if event.framing is None else event.framing)
-            self._out.append(write_request(event))
-        else:
-            if event.is_final:
-                framing = event.framing
-                self._announce(response_framing(event, self._method) if framing is None else framing)
-            self._out.append(write_response(event))
+        _WRITERS[type(event)](self, event)
 
     def take(self) -> bytes:
         """The bytes to be written now."""
@@ -317,37 +318,49 @@ class Http1:
         return (self._writing if self.role is Role.SERVER else self._reading) is not State.HEAD
 
     @property
-    def reads_until_close(self) -> bool:
-        """Is what we are reading ended by closing the connection only?"""
-        return self._reading is State.UNTIL_CLOSE
-
-    @property
     def sends_until_close(self) -> bool:
         """Is what we are sending ended by closing the connection only?"""
         return self._writing is State.UNTIL_CLOSE
 
+    def _send_request(self, head: RequestHead) -> None:
+        if head.version == _HTTP2:
+            head = request_to_http1(head)
+        self._method = head.method
+        self._announce(request_framing(head) if head.framing is None else head.framing)
+        self._out.append(write_request(head))
+
+    def _send_response(self, head: ResponseHead) -> None:
+        if head.version == _HTTP2:
+            head = response_to_http1(head, self._method)
+        if head.is_final:
+            self._announce(response_framing(head, self._method) if head.framing is None else head.framing)
+        self._out.append(write_response(head))
+
     def _announce(self, framing: int) -> None:
         if self._writing is not State.HEAD:
             raise LocalError("a second head in one cycle")
-        self._writing = _STATE_OF_FRAMING.get(framing, State.LENGTH)
-        self._unsent = max(framing, 0)
+        if framing > 0:
+            self._writing, self._unsent = State.LENGTH, framing
+        else:
+            self._writing, self._unsent = _STATE_OF_FRAMING[framing], 0
 
-    def _send_data(self, data: bytes) -> None:
-        if self._writing is State.SIZE:
-            if data:  # an empty chunk would be the last one
-                self._out.append(b"%x\r\n%b\r\n" % (len(data), data))
-            return
+    def _send_data(self, event: Data) -> None:
+        data = event.data
         if self._writing is State.LENGTH:
             self._unsent -= len(data)
             if self._unsent < 0:
                 raise LocalError("a body longer than its Content-Length")
+        elif self._writing is State.SIZE:
+            if data:  # an empty chunk would be the last one
+                self._out.append(b"%x\r\n%b\r\n" % (len(data), data))
+            return
         elif self._writing is not State.UNTIL_CLOSE:
             raise LocalError(f"body bytes in state {self._writing.name}")
         self._out.append(data)
 
-    def _send_end(self, trailers: list[Field] | None) -> None:
+    def _send_end(self, end: End) -> None:
         if self._writing is State.SIZE:
-            self._out.append(b"0\r\n" + write_fields(trailers or []))
+            self._out.append(b"0\r\n" + write_fields(end.trailers or []))
         elif self._writing is State.LENGTH and self._unsent:
             raise LocalError("a body shorter than its Content-Length")
         if self._writing is not State.UNTIL_CLOSE:
@@ -370,7 +383,7 @@ def _coalesce(events: list[Event]) -> list[Event]:
     return joined
 
 
-_READERS: dict[State, Callable[[Http1, bytes, int, list[Event]], int]] = {
+_READERS: dict[State, Callable[[Http1, bytes, int, list[Event]], int] | None] = {
     State.HEAD: Http1._read_head,
     State.LENGTH: Http1._read_length,
     State.SIZE: Http1._read_size,
@@ -378,4 +391,13 @@ _READERS: dict[State, Callable[[Http1, bytes, int, list[Event]], int]] = {
     State.CHUNK_END: Http1._read_chunk_end,
     State.TRAILERS: Http1._read_trailers,
     State.UNTIL_CLOSE: Http1._read_until_close,
+    State.DONE: None,  # what comes now is of the next cycle
+    State.SWITCHED: None,
+}
+
+_WRITERS: dict[type[Event], Callable[[Http1, Any], None]] = {
+    RequestHead: Http1._send_request,
+    ResponseHead: Http1._send_response,
+    Data: Http1._send_data,
+    End: Http1._send_end,
 }
