@@ -15,9 +15,27 @@ decided at the request head, `~c 500` at the response head, `~b error` when the 
 | `operators` | the table of operators |
 | `expression` | parsed expressions, and the filter |
 | `parser` | from text to filter |
+
+The language itself is loaded when `parse` or `Filter` is first asked for: most runs of the program have no filter.
 """
 
-from .expression import Filter as Filter
-from .parser import parse as parse
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from .stages import Needs as Needs
 from .stages import Stage as Stage
+
+if TYPE_CHECKING:
+    from .expression import Filter as Filter
+    from .parser import parse as parse
+
+
+def __getattr__(name: str) -> Any:
+    """`Filter` or `parse`, loaded when it is first asked for."""
+    if name not in ("Filter", "parse"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import expression, parser
+
+    globals().update(Filter=expression.Filter, parse=parser.parse)
+    return globals()[name]

@@ -1,6 +1,7 @@
 """What may stand after an operator: each kind of argument with what is expected, and the reading of its text.
 
-Reading gives a value whose `str()` is the argument's canonical text; values are equal where these texts are.
+Reading gives a value whose `str()` is the argument's canonical text; values are equal where these texts are. Regular
+expressions are compiled when they are needed: a filter uses few of them, once.
 """
 
 from __future__ import annotations
@@ -157,7 +158,7 @@ NAMED_REGEX = Argument("NAME:REGEX", "a name, a colon, and a regular expression"
 
 # Numbers
 
-_COMPARISON = re.compile(r"(?P<sign><=|>=|<|>|=)(?P<number>.+)|(?P<low>[^-]+)-(?P<high>.+)|(?P<only>.+)", re.DOTALL)
+_COMPARISON = r"(?s)(?P<sign><=|>=|<|>|=)(?P<number>.+)|(?P<low>[^-]+)-(?P<high>.+)|(?P<only>.+)"
 _SIGNS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -171,7 +172,7 @@ def _comparison(read_number: Callable[[str], float]) -> Callable[[str, Context],
     """Reader of `N`, `N-M`, `<N`, `<=N`, `>N`, `>=N`, `=N`."""
 
     def read(text: str, _context: Context) -> Matcher[float]:
-        match = _COMPARISON.fullmatch(text)
+        match = re.fullmatch(_COMPARISON, text)
         if not match:
             raise ArgumentError("there is nothing here")
         if match["sign"]:
@@ -270,8 +271,8 @@ NETWORK = Argument("NETWORK", "an IP address (10.1.2.3) or a network (10.0.0.0/8
 
 # Times
 
-_CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2})?([Zz]|[+-][0-9]{2}:[0-9]{2})?)?")
+_CLOCK = r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?"
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2})?([Zz]|[+-][0-9]{2}:[0-9]{2})?)?"
 
 
 def _read_instant(text: str, context: Context) -> Instant:
@@ -286,9 +287,9 @@ def _read_instant(text: str, context: Context) -> Instant:
 
 def _moment(text: str, now: float | None) -> datetime:
     """A local time, but where the text names another zone."""
-    if _DATE.fullmatch(text):
+    if re.fullmatch(_DATE, text):
         return datetime.fromisoformat(text.upper())
-    clock = _CLOCK.fullmatch(text)
+    clock = re.fullmatch(_CLOCK, text)
     if not clock:
         raise ArgumentError("this is no time")
     if now is None:
@@ -302,12 +303,12 @@ TIME = Argument("TIME", "a time today (10:30), a date (2026-11-23) or both (2026
 
 # JSON
 
-_POINTER = re.compile(r"((?:/(?:[^/~=]|~[01])*)+)([=~])(.*)", re.DOTALL)  # RFC 6901
-_DOTTED = re.compile(r"([^=~/][^=~]*)([=~])(.*)", re.DOTALL)
+_POINTER = r"(?s)((?:/(?:[^/~=]|~[01])*)+)([=~])(.*)"  # RFC 6901
+_DOTTED = r"(?s)([^=~/][^=~]*)([=~])(.*)"
 
 
 def _read_json(text: str, context: Context) -> JsonMatcher:
-    match = _POINTER.fullmatch(text) or _DOTTED.fullmatch(text)
+    match = re.fullmatch(_POINTER, text) or re.fullmatch(_DOTTED, text)
     if not match:
         raise ArgumentError("this is not a path with = and a value, or with ~ and a regular expression")
     where, relation, operand = match.groups()

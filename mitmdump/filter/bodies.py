@@ -149,12 +149,18 @@ def _in_messages(argument: BodyMatcher, from_client: bool) -> Test:
 
 
 def _cannot_have_messages(flow: Flow, stage: Stage) -> bool:
-    """An HTTP flow has messages only after an upgrade that was asked for and granted (RFC 9110 section 7.8)."""
+    """An HTTP flow has messages only after an upgrade that was asked for and granted (RFC 9110 section 7.8).
+
+    In HTTP/2, which has no upgrades, it is asked for with CONNECT (RFC 8441).
+    """
     if flow.kind != "http":
         return False
-    if flow.request is None or "upgrade" not in flow.request.headers:
+    request = flow.request
+    if request is None or ("upgrade" not in request.headers and request.method != "CONNECT"):
         return True
-    return stage >= Stage.RESPONSE_HEAD and (flow.response is None or flow.response.status_code != 101)
+    if stage < Stage.RESPONSE_HEAD or flow.websocket is not None:
+        return False
+    return flow.response is None or flow.response.status_code != 101
 
 
 def _contents(flow: Flow, from_client: bool, warn: Warn) -> Iterator[bytes]:

@@ -1,8 +1,8 @@
 """Clues: what must stand in the record of a flow if a filter is to match it, so that other records need not be decoded.
 
-A record is the whole of a flow in bytes, as in a flow file: texts as they were on the wire or in UTF-8, integers with
-the most significant byte first. A clue is a set of byte strings in lower case, of which at least one occurs in the
-lower-cased record of every flow that an expression matches. Of an expression we know any number of clues, or none.
+A record is the whole of a flow in bytes, as in a flow file: msgpack, with texts as they were on the wire or in UTF-8. A
+clue is a set of patterns, of which at least one is found in the lower-cased record of every flow that an expression
+matches. Of an expression we know any number of clues, or none.
 
 A clue may let flows pass that do not match, but never stop one that does. So an operator may give a clue only for what
 stands in one piece in the record; what it puts together for its search is taken apart again here.
@@ -13,12 +13,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import chain
+from typing import NamedTuple
 
 from ..model.headers import to_bytes
 from .arguments import BodyMatcher, Matcher, NamedMatcher
 from .regex import required_literal, required_literals
 
-Clue = frozenset[bytes]
+
+class Clue(NamedTuple):
+    """Regular expressions for bytes, without repetition. Those that are not `cased` also hold of the record as it is,
+    which spares lower-casing it.
+    """
+
+    patterns: frozenset[bytes]
+    cased: bool
+
+    @property
+    def weight(self) -> int:
+        """The heavier, the seldomer something is found, as far as length tells."""
+        return min(map(len, self.patterns))
+
+
 Clues = tuple[Clue, ...]
 
 # What Python's regular expressions for text, where they ignore case, find for a letter besides the letter itself.
@@ -36,8 +51,8 @@ def of_either(clues: Iterable[Clues]) -> Clues:
     for each in clues:
         if not each:
             return ()
-        best.append(max(each, key=lambda clue: min(map(len, clue))))
-    return (frozenset[bytes]().union(*best),)
+        best.append(max(each, key=lambda clue: clue.weight))
+    return (Clue(frozenset(chain.from_iterable(clue.patterns for clue in best)), any(clue.cased for clue in best)),)
 
 
 def text(argument: Matcher[str]) -> Clues:
@@ -64,7 +79,7 @@ def header_value(argument: NamedMatcher[bytes]) -> Clues:
 
 def content_type(argument: Matcher[bytes]) -> Clues:
     """The same for the header field of that name."""
-    return (frozenset([b"content-type"]), *_bytes(argument))
+    return _clue(b"content-type") + _bytes(argument)
 
 
 def cookie(argument: NamedMatcher[str]) -> Clues:
@@ -73,10 +88,23 @@ def cookie(argument: NamedMatcher[str]) -> Clues:
 
 
 def status(argument: Matcher[float]) -> Clues:
-    """A single status is a number of at most two bytes."""
-    if not argument.text.isdecimal():
-        return ()
-    return _clue(int(argument.text).to_bytes(2, "big").lstrip(b"\0").lower())
+    """In a map of msgpack a value stands right behind its key. An integer is one byte up to 127, else a byte that tells
+    its size and sign, and the most significant byte first; one in four bytes or more is let pass.
+
+    No argument tells numbers of more than three digits from each other.
+    """
+    small, *pairs = [_low_bytes(argument, high) for high in range(4)]
+    wanted = [b"[\xce\xcf\xd2\xd3]"]
+    wanted += [small, b"[\xcc\xd0]" + small] if small else []
+    wanted += [b"[\xcd\xd1]" + bytes([high]) + low for high, low in enumerate((small, *pairs)) if low]
+    wanted += [b"[\xcd\xd1][^\0-\3]"] if argument.matches(1024) else []
+    return (Clue(frozenset([b"status_code(?:%b)" % b"|".join(wanted)]), cased=False),)
+
+
+def _low_bytes(argument: Matcher[float], high: int) -> bytes:
+    """A pattern for the lower bytes of those numbers with this higher byte that match, lower-cased or not."""
+    low = bytes(low for low in range(256) if argument.matches(256 * high + low))
+    return b"[%b]" % re.escape(low + low.lower()) if low else b""
 
 
 def body(argument: BodyMatcher) -> Clues:
@@ -85,8 +113,10 @@ def body(argument: BodyMatcher) -> Clues:
 
 
 def _clue(*alternatives: bytes) -> Clues:
-    """A clue; none where an alternative is found everywhere."""
-    return (frozenset(alternatives),) if all(alternatives) else ()
+    """A clue of texts in lower case; none where one of them is found everywhere."""
+    if not all(alternatives):
+        return ()
+    return (Clue(frozenset(map(re.escape, alternatives)), any(text.upper() != text for text in alternatives)),)
 
 
 def _bytes(argument: Matcher[bytes]) -> Clues:

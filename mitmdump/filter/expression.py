@@ -6,7 +6,8 @@ which the operands of `&` and `|` are ordered by when and at what cost they answ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import chain
@@ -14,7 +15,7 @@ from operator import or_
 from typing import Literal
 
 from ..model.flow import Flow
-from .clues import Clues, of_either
+from .clues import Clue, Clues, of_either
 from .operators import Operator
 from .stages import Needs, Stage, Test, Verdict, all_of, any_of, negation
 from .words import quote
@@ -96,6 +97,10 @@ class Junction:
 Node = Term | Not | Junction
 
 
+# For each clue a search for each of its patterns.
+Searches = tuple[tuple[Callable[[bytes], object], ...], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """A filter: asks of a flow whether it is wanted. Immutable; made by `parse`.
@@ -107,15 +112,14 @@ class Filter:
     expression: Node
     case_sensitive: bool
     _test: Test = field(init=False, repr=False, compare=False)
-    _clues: Clues = field(init=False, repr=False, compare=False)
-    _clues_with_case: Clues = field(init=False, repr=False, compare=False)
+    _searches: Searches = field(init=False, repr=False, compare=False)
+    _searches_in_lower_case: Searches = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_test", self.expression.test())
-        clues = self.expression.clues()
-        cased = tuple(clue for clue in clues if any(text.upper() != text for text in clue))
-        object.__setattr__(self, "_clues", tuple(clue for clue in clues if clue not in cased))
-        object.__setattr__(self, "_clues_with_case", cased)
+        clues = sorted(self.expression.clues(), key=lambda clue: clue.weight, reverse=True)
+        object.__setattr__(self, "_searches", _searches(clue for clue in clues if not clue.cased))
+        object.__setattr__(self, "_searches_in_lower_case", _searches(clue for clue in clues if clue.cased))
 
     def __str__(self) -> str:
         return str(self.expression)
@@ -130,9 +134,9 @@ class Filter:
 
     def rules_out(self, record: bytes) -> bool:
         """Is it certain that the flow with this record does not match? See `clues`; costs less than decoding it."""
-        if _lacks(record, self._clues):
+        if _lacks(record, self._searches):
             return True
-        return bool(self._clues_with_case) and _lacks(record.lower(), self._clues_with_case)
+        return bool(self._searches_in_lower_case) and _lacks(record.lower(), self._searches_in_lower_case)
 
     @property
     def needs(self) -> Needs:
@@ -147,11 +151,16 @@ class Filter:
         return "\n".join([str(self), "", *lines])
 
 
-def _lacks(record: bytes, clues: Clues) -> bool:
+def _searches(clues: Iterable[Clue]) -> Searches:
+    """The `re` module finds a literal as fast as `in` does, and a short one, as most are, twice as fast."""
+    return tuple(tuple(re.compile(pattern).search for pattern in clue.patterns) for clue in clues)
+
+
+def _lacks(record: bytes, searches: Searches) -> bool:
     """Is there a clue of which nothing is in the record? Asked of every record in a file, thus the plain loops."""
-    for clue in clues:
-        for text in clue:
-            if text in record:
+    for alternatives in searches:
+        for search in alternatives:
+            if search(record):
                 break
         else:
             return True

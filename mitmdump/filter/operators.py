@@ -80,7 +80,7 @@ TABLE: dict[str, tuple[Operator, ...]] = {
         Operator("all", None, "any flow", HEAD, FACT, _fact(at_start(lambda _: True)), "~all", ALL),
         Operator("http", None, "an HTTP exchange", HEAD, FACT, _kind("http"), "~http", ALL),
         Operator("websocket", None, "an upgrade to WebSocket that the server granted", RESPONSE, FACT,
-                 _fact(of_response(predicates.is_websocket)), "~websocket"),
+                 _fact(predicates.is_websocket), "~websocket"),
         Operator("tcp", None, "a raw TCP connection", HEAD, FACT, _kind("tcp"), "~tcp", ALL),
         Operator("udp", None, "a raw UDP connection", HEAD, FACT, _kind("udp"), "~udp", ALL),
         Operator("dns", None, "a DNS query", HEAD, FACT, _kind("dns"), "~dns", ALL),

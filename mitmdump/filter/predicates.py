@@ -162,9 +162,17 @@ def has_no_response(flow: Flow, stage: Stage) -> Verdict:
     return flow.kind == "http" and _lacks_response(flow, stage)
 
 
-def is_websocket(response: Response) -> bool:
-    """An upgrade that was granted (RFC 6455 section 4.2.2)."""
+def _grants_websocket(response: Response) -> bool:
     return response.status_code == 101 and response.headers.get("upgrade", "").lower() == "websocket"
+
+
+_is_upgraded = of_response(_grants_websocket)
+
+
+def is_websocket(flow: Flow, stage: Stage) -> Verdict:
+    """An upgrade that was granted (RFC 6455 section 4.2.2); over HTTP/2 there is no other sign than what we noted."""
+    granted = _is_upgraded(flow, stage)
+    return flow.websocket is not None if granted is False else granted
 
 
 def cookie(argument: NamedMatcher[str]) -> Test:

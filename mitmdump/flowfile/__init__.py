@@ -13,11 +13,15 @@ Files are opened by `mitmdump.files`, which knows other formats, too.
 | `writer` | one section of a file |
 | `kept` | frames that stay in the file, or wait in a spool |
 | `raw` | a flow as it stands in a file, to be copied |
+| `shelf` | a flow that was read before, read again |
 | `reader` | frames in, flows out |
+| `compressed`, `magic` | files compressed with Zstandard, and how they are told |
 """
 
+from .kept import KeptBody
 from .raw import RawFlow
 from .reader import FlowReader, holds_frame, recognise
+from .shelf import Shelf
 from .writer import RunningFlow, SectionWriter
 
-__all__ = ["FlowReader", "RawFlow", "RunningFlow", "SectionWriter", "holds_frame", "recognise"]
+__all__ = ["FlowReader", "KeptBody", "RawFlow", "RunningFlow", "SectionWriter", "Shelf", "holds_frame", "recognise"]

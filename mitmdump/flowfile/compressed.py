@@ -20,11 +20,10 @@ from zstandard import ZstdError
 
 from ..errors import FlowFileError
 from ..model.reading import Damage
+from .magic import MAGIC, is_skippable, recognise
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
-
-MAGIC = zstandard.MAGIC_NUMBER.to_bytes(4, "little")
 
 # A frame is closed when so many bytes are in it: they compress nearly as well as an endless stream would.
 FRAME_BYTES = 256 * 1024
@@ -48,11 +47,6 @@ _CHUNK = 64 * 1024
 _MAX_BLOCK = 128 * 1024  # Block_Maximum_Size
 _RLE, _RESERVED = 1, 3  # Block_Type
 _TORN = "the file ends inside a Zstandard frame"
-
-
-def recognise(head: bytes) -> bool:
-    """Does a file that begins with these bytes (4 are enough) look like one of Zstandard frames?"""
-    return bool(head) and (MAGIC.startswith(head[:4]) or _is_skippable(head[:4]))
 
 
 class Packer:
@@ -273,7 +267,7 @@ def _anatomy() -> Generator[_Piece, bytes, None]:
     what is wrong with it.
     """
     magic = yield _Piece(len(MAGIC))
-    if _is_skippable(magic):
+    if is_skippable(magic):
         left = int.from_bytes((yield _Piece(4)), "little")
         while left:  # a bit at a time: nobody should have to hold it
             size = min(left, _MAX_BLOCK)
@@ -294,10 +288,6 @@ def _anatomy() -> Generator[_Piece, bytes, None]:
         yield _Piece(1 if kind == _RLE else size, is_shown=False)
     if has_checksum:
         yield _Piece(4, is_shown=False)
-
-
-def _is_skippable(magic: bytes) -> bool:
-    return 0x184D2A50 <= int.from_bytes(magic, "little") <= 0x184D2A5F
 
 
 def _read_header(head: bytes) -> bool:

@@ -29,9 +29,11 @@ SECTION, CONNECTION, FLOW, BODY, MESSAGE, END = range(6)
 # lets through (pcapng readers draw their line at 16 MiB, mitmproxy's at 1 TB and have paid for it).
 MAX_CONTENT = 64 * 1024 * 1024
 
-_CHUNK = 256 * 1024
+# A read of this size is served from memory that has been used before; larger ones take the system's, page by page.
+_CHUNK = 64 * 1024
 _CRC_SIZE = 4
-_BEFORE_LENGTH_COUNTS = HEADER.size - _CRC_SIZE
+_HEADER_SIZE = HEADER.size
+_BEFORE_LENGTH_COUNTS = _HEADER_SIZE - _CRC_SIZE
 _unpack_header = HEADER.unpack_from
 _SEEDS = {code: crc32(code.to_bytes(1, "big", signed=True)) for code in range(-128, 128)}
 
@@ -110,15 +112,16 @@ class Frames:
 
         `_frame` meets the fault again and says what it is, so the budget counts half of what it costs.
         """
-        buffer, base, last = self._buffer, self._base, len(self._buffer) - HEADER.size
-        while self._at <= last:
-            mark, length, code, crc = _unpack_header(buffer, self._at)
-            start, end = self._at + HEADER.size, self._at + _BEFORE_LENGTH_COUNTS + length
-            content = buffer[start:end]
-            whole = mark == MARK and end <= len(buffer) and _CRC_SIZE <= length <= MAX_CONTENT + _CRC_SIZE
-            if not whole or crc32(content, _SEEDS[code]) != crc:
+        at, base, buffer, size = self._at, self._base, self._buffer, len(self._buffer)
+        while at + _HEADER_SIZE <= size:
+            mark, length, code, crc = _unpack_header(buffer, at)
+            start, end = at + _HEADER_SIZE, at + _BEFORE_LENGTH_COUNTS + length
+            if mark != MARK or end > size or not _CRC_SIZE <= length <= MAX_CONTENT + _CRC_SIZE:
                 return
-            self._at = end
+            content = buffer[start:end]
+            if crc32(content, _SEEDS[code]) != crc:
+                return
+            at = self._at = end
             yield Frame(code, content, base + start)
 
     def _have(self, size: int) -> bool:

@@ -40,7 +40,7 @@ class OnDisk:
 
     def __init__(self, file: FileIO, name: str) -> None:
         self._file = file
-        self._name = name
+        self.name = name
 
     def keep(self, found: Frame) -> int:
         """Nothing to do: there it is."""
@@ -51,11 +51,11 @@ class OnDisk:
         try:
             data = os.pread(self._file.fileno(), size, place)
         except ValueError:
-            raise FlowFileError(f"{self._name} was closed before the bodies of its flows were read") from None
+            raise FlowFileError(f"{self.name} was closed before the bodies of its flows were read") from None
         except OSError as error:
-            raise FlowFileError(f"cannot read {self._name} at byte {place}: {error.strerror}") from error
+            raise FlowFileError(f"cannot read {self.name} at byte {place}: {error.strerror}") from error
         if len(data) < size:
-            raise FlowFileError(f"{self._name} has become shorter while it was read, at byte {place}")
+            raise FlowFileError(f"{self.name} has become shorter while it was read, at byte {place}")
         return data
 
 
@@ -136,6 +136,17 @@ class KeptBody:
         for place, size in _pairs(self._ranges):
             for at in range(place, place + size, PIECE):
                 yield self._store.read(at, min(PIECE, place + size - at))
+
+    def part(self, start: int, size: int) -> KeptBody:
+        """So many of the bytes from `start` on, as far as they are there."""
+        part = KeptBody(self._store)
+        for place, length in _pairs(self._ranges):
+            if start < length and size > 0:
+                taken = min(length - start, size)
+                part.add(place + start, taken)
+                size -= taken
+            start = max(start - length, 0)
+        return part
 
 
 class KeptMessages:

@@ -176,6 +176,7 @@ FLOW = Table(
     Key("request", _MAP, "See REQUEST."),
     Key("response", _MAP, "See RESPONSE."),
     Key("error", _MAP, "Why the flow did not end as it should. See ERROR."),
+    Key("websocket", _MAP, "The exchange became a WebSocket. See WEBSOCKET."),
     Key("metadata", _MAP, "What scripts noted: string keys, values as in JSON, or binary."),
     Key("comment", _STRING, "A comment for people."),
     Key("marked", _STRING, "A mark: a single character or an emoji name."),
@@ -229,6 +230,16 @@ ERROR = Table(
     Key("msg", _STRING, "What went wrong, and on which side."),
     Key("timestamp", _TIME, "When."),
 )
+WEBSOCKET = Table(
+    "WEBSOCKET",
+    Key("closed_by_client", _BOOLEAN, "The client closed it first. Absent: nobody did before the recording ended."),
+    Key(
+        "close_code",
+        _INTEGER,
+        "The code of the first close frame; 1005: it had none; 1006: the connection ended without one.",
+    ),
+    Key("close_reason", _STRING, "The reason in that frame."),
+)
 END = Table(
     "END",
     Key("connections", _INTEGER, "How many CONNECTION frames the section holds."),
@@ -236,4 +247,4 @@ END = Table(
     Key("pieces", _INTEGER, "How many BODY frames."),
     Key("messages", _INTEGER, "How many MESSAGE frames."),
 )
-TABLES = (SECTION, CONNECTION, FLOW, REQUEST, RESPONSE, BODY, ERROR, END)
+TABLES = (SECTION, CONNECTION, FLOW, REQUEST, RESPONSE, BODY, ERROR, WEBSOCKET, END)

@@ -17,6 +17,9 @@ import msgpack  # type: ignore[import-untyped]
 # what was there.
 _LONG_ARRAY = 512
 
+# Contents above this are seldom; a buffer of this size may stay.
+_LARGE = 1024 * 1024
+
 # As deep as JSON is found in the wild; whoever walks a value recursively is safe.
 _DEPTH = 32
 
@@ -62,27 +65,47 @@ def unpack(content: bytes) -> Any:
     return fallback.unpackb(content, **_OPTIONS)
 
 
-def outline(content: bytes, names: Container[str]) -> dict[str, Any]:
-    """Those of `names` that are keys of the map in a content, with their values. The rest is passed over, unmade.
+class Outline:
+    """Takes from the map in a content the keys of `names`, with their values. The rest is passed over, unmade.
 
-    Raises ValueError or TypeError for what is not exactly one msgpack map.
+    It is asked about every record that a filter rules out, and making an Unpacker takes as long as using it: one serves
+    for all, until it has been left with a rest of something broken, or with a buffer that was large once.
     """
-    unpacker = msgpack.Unpacker(max_buffer_size=0, max_array_len=_LONG_ARRAY, **_OPTIONS)
-    unpack, skip = unpacker.unpack, unpacker.skip
-    found = {}
-    try:
-        unpacker.feed(content)
-        for _ in range(unpacker.read_map_header()):
+
+    def __init__(self, names: Container[str]) -> None:
+        self._names = names
+        self._unpacker = _make_unpacker()
+
+    def __call__(self, content: bytes) -> dict[str, Any]:
+        """Raises ValueError or TypeError for what is not exactly one msgpack map."""
+        end, is_clean = self._unpacker.tell() + len(content), False
+        try:
+            found = self._read(content)
+            if self._unpacker.tell() != end:
+                raise ValueError("bytes after the end of the content")
+            is_clean = len(content) <= _LARGE
+        except msgpack.UnpackException as error:  # of which some are no ValueError
+            raise ValueError(f"not msgpack: {type(error).__name__}") from error
+        finally:
+            if not is_clean:
+                self._unpacker = _make_unpacker()
+        return found
+
+    def _read(self, content: bytes) -> dict[str, Any]:
+        names, unpack, skip = self._names, self._unpacker.unpack, self._unpacker.skip
+        found = {}
+        self._unpacker.feed(content)
+        for _ in range(self._unpacker.read_map_header()):
             name = unpack()
             if name in names:
                 found[name] = unpack()
             else:
                 skip()
-    except msgpack.UnpackException as error:  # of which some are no ValueError
-        raise ValueError(f"not msgpack: {type(error).__name__}") from error
-    if unpacker.tell() != len(content):
-        raise ValueError("bytes after the end of the content")
-    return found
+        return found
+
+
+def _make_unpacker() -> Any:
+    return msgpack.Unpacker(max_buffer_size=0, max_array_len=_LONG_ARRAY, **_OPTIONS)
 
 
 def plain(value: Any, depth: int = 0) -> Any:

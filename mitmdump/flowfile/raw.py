@@ -15,9 +15,11 @@ class RawFlow(NamedTuple):
 
     `connections`: of those that it names, the id and the content of the CONNECTION frame. `before`: whole frames, those
     that stand before the final one, in order (BODY, MESSAGE, and FLOW frames that are not final); iterating reads them,
-    for as long as the file is open. `final`: the content of the final FLOW frame.
+    for as long as the file is open. `final`: the content of the final FLOW frame. `place`: where in the file that
+    content begins, for `Shelf`; None where the file cannot be read at any place.
     """
 
     connections: tuple[tuple[int, bytes], ...]
     before: Iterable[bytes]
     final: bytes
+    place: int | None = None

@@ -29,9 +29,10 @@ from ..model.reading import Damage
 from . import frame
 from .frame import Frame, Frames
 from .kept import KeptBody, KeptFrames, KeptMessages, OnDisk, Spool, Store
-from .packing import outline, unpack
+from .packing import Outline, unpack
 from .raw import RawFlow
 from .schema import FORMAT, Told, read_connection, read_flow, read_message, read_piece, read_section
+from .shelf import Shelf
 from .upgrade import VERSION, check, upgrade
 from .writer import WINDOW
 
@@ -86,6 +87,7 @@ class FlowReader:
         self.name = name or str(getattr(file, "name", "the input"))
         self._file = file
         self._unwanted = unwanted
+        self._outline = Outline(_TELLING)
         self._disk = _on_disk(file, self.name)
         self._version = VERSION
         self._connections: OrderedDict[int, tuple[bytes, Connection]] = (
@@ -93,7 +95,7 @@ class FlowReader:
         )  # id: content of the frame, and it
         self._connection_bytes = 0
         self._under_way: dict[int, _Assembly] = {}
-        self._delivered: tuple[Flow, bytes, Iterable[bytes]] | None = None  # with its final frame, and those before
+        self._delivered: tuple[Flow, Frame, Iterable[bytes]] | None = None  # with its final frame, and those before
         self._handlers: dict[int, Callable[[Frame, Any], Iterable[Flow]]] = {
             frame.SECTION: self._section,
             frame.CONNECTION: self._connection,
@@ -128,7 +130,12 @@ class FlowReader:
         flow, final, before = self._delivered
         ids = [each.id for each in (flow.client_conn, flow.server_conn) if each is not None]
         known = tuple((each, self._connections[each][0]) for each in ids if each in self._connections)
-        return RawFlow(known, before, final)
+        return RawFlow(known, before, final.content, final.offset if self._disk else None)
+
+    @property
+    def shelf(self) -> Shelf | None:
+        """Where flows can be had again by their place; None if the file cannot be read at any place, or is too old."""
+        return Shelf(self._disk) if self._disk and self._version == VERSION else None
 
     def _read_some(self, size: int) -> bytes:
         read = getattr(self._file, "read1", self._file.read)  # of a pipe, what is there
@@ -146,12 +153,13 @@ class FlowReader:
                     self._section(found, unpack(found.content))
 
     def _read(self, frames: Iterator[Frame]) -> Iterator[Flow]:
+        unwanted = self._unwanted
         for found in frames:
             handler = self._handlers.get(found.code)
             if handler is None:  # END, and what a later program may add
                 continue
             try:
-                if self._unwanted and found.code == frame.FLOW and self._pass_over(found.content, self._unwanted):
+                if unwanted and found.code == frame.FLOW and unwanted(found.content) and self._pass_over(found.content):
                     continue
                 content = unpack(found.content)
                 if self._version != VERSION:
@@ -163,11 +171,11 @@ class FlowReader:
             yield from flows
         yield from self._deliver_cut_off()
 
-    def _pass_over(self, content: bytes, unwanted: Callable[[bytes], bool]) -> bool:
-        """Count a flow instead of decoding it, if it is unwanted and its keys say that no more can be known of it."""
-        if self._version != VERSION or not unwanted(content):
+    def _pass_over(self, content: bytes) -> bool:
+        """Count an unwanted flow instead of decoding it, if its keys say that no more can be known of it."""
+        if self._version != VERSION:
             return False
-        known = outline(content, _TELLING)
+        known = self._outline(content)
         whole = known.keys() == _OF_ALL and type(known["id"]) is int and known["done"] is True
         if not whole or known["id"] in self._under_way:
             return False
@@ -212,7 +220,7 @@ class FlowReader:
         counted = told.streamed is not None or told.messages is not None
         is_whole = not (counted and _mark_lost(flow, assembly or _Assembly(Spool()), told))
         if is_whole and self._version == VERSION:
-            self._delivered = flow, found.content, assembly.frames if assembly else ()
+            self._delivered = flow, found, assembly.frames if assembly else ()
         return (flow,)
 
     def _body(self, found: Frame, content: Any) -> Iterable[Flow]:

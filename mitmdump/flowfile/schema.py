@@ -17,7 +17,7 @@ from typing import Any
 
 from ..model.body import Body
 from ..model.connection import Connection
-from ..model.flow import Error, Flow
+from ..model.flow import Error, Flow, WebSocket
 from ..model.headers import Headers
 from ..model.message import Message, Request, Response
 from . import keys
@@ -72,6 +72,8 @@ def flow_map(flow: Flow, request_content: bytes | None, response_content: bytes 
             found["response"]["http_version"] = flow.response.http_version
     if flow.error is not None:
         found["error"] = {"msg": flow.error.msg, "timestamp": flow.error.timestamp}
+    if flow.websocket is not None:
+        found["websocket"] = _websocket_map(flow.websocket)
     if flow.timestamp_end is not None:
         found["timestamp_end"] = flow.timestamp_end
     if flow.is_replay is not None:
@@ -146,6 +148,17 @@ def _body_map(body: Body, content: bytes | None) -> Map | None:
     return found
 
 
+def _websocket_map(websocket: WebSocket) -> Map:
+    found: Map = {}
+    if websocket.closed_by_client is not None:
+        found["closed_by_client"] = websocket.closed_by_client
+    if websocket.close_code is not None:
+        found["close_code"] = websocket.close_code
+    if websocket.close_reason:
+        found["close_reason"] = websocket.close_reason
+    return found
+
+
 def _wire(text: str) -> bytes:
     """The bytes that `headers.to_str` decoded; of text that no wire ever carried, something that can be read back."""
     try:
@@ -166,7 +179,13 @@ def _add_unknown(found: Map, extra: Map, table: keys.Table) -> None:
             _add_unknown(found.setdefault(name, {"complete": True, "content": b""}), value, _INNER[name])
 
 
-_INNER = {"request": keys.REQUEST, "response": keys.RESPONSE, "body": keys.BODY, "error": keys.ERROR}
+_INNER = {
+    "request": keys.REQUEST,
+    "response": keys.RESPONSE,
+    "body": keys.BODY,
+    "error": keys.ERROR,
+    "websocket": keys.WEBSOCKET,
+}
 
 
 @dataclass(slots=True, frozen=True)
@@ -303,8 +322,14 @@ def _read_error(content: Map) -> tuple[Error, Map]:
     return Error(**known), unknown
 
 
+def _read_websocket(content: Map) -> tuple[WebSocket, Map]:
+    known, unknown = keys.WEBSOCKET.read(content)
+    return WebSocket(**known), unknown
+
+
 _MAKERS: dict[str, Callable[[Map], tuple[Any, Map]]] = {
     "request": _read_request,
     "response": _read_response,
     "error": _read_error,
+    "websocket": _read_websocket,
 }

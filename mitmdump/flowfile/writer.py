@@ -135,11 +135,12 @@ class SectionWriter:
 
     def put_message(self, flow_id: int, message: Message) -> int:
         """Write a message; returns in how many MESSAGE frames, of which an empty one takes one."""
-        data = message.content
+        data, kind = message.content, message.kind
         starts = range(0, len(data) or 1, PIECE)
         for start in starts:
             piece = data[start : start + PIECE]
-            content = self._pack((flow_id, message.from_client, message.kind, message.timestamp, piece))
+            content = self._pack((flow_id, message.from_client, kind, message.timestamp, piece))
+            kind = "raw" if kind == "raw" else "continuation"
             self._write(frame.encode(frame.MESSAGE, content))
         self.messages += len(starts)
         return len(starts)

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple, get_args
 
 from ..model.connection import Connection
-from ..model.flow import Error, Flow
+from ..model.flow import Error, Flow, WebSocket
 from ..model.headers import Headers, to_str
 from ..model.message import HttpMessage, MessageKind
 from .jsontext import base64, from_base64, plain, shown, wire_bytes
@@ -235,6 +235,13 @@ CONNECTION: Table = (
     Key("session_resumed", _BOOLEAN, "The TLS session continued an earlier one."),
     Key("verification", _STRING, "ok, or why the certificate of a server was not accepted."),
 )
+
+
+def _closed_by(websocket: WebSocket) -> str | None:
+    """Not the boolean of the model, as False would be absent."""
+    return None if websocket.closed_by_client is None else "client" if websocket.closed_by_client else "server"
+
+
 ERROR: Table = (
     Key("msg", _STRING, "What went wrong, and on which side."),
     Key("timestamp", _TIME, "When."),
@@ -243,6 +250,21 @@ ERROR: Table = (
 
 def _read_error(value: Any) -> Error:
     return Error(**{"msg": "", "timestamp": 0.0, **read(ERROR, _typed(value, dict))})
+
+
+WEBSOCKET: Table = (
+    Key(
+        "closed_by", Kind("string", _same, _one_of("client", "server")), "client or server: who closed it.", _closed_by
+    ),
+    Key("close_code", _INTEGER, "The code of the first close frame; 1005: it had none; 1006: there was none."),
+    Key("close_reason", _STRING, "The reason in that frame."),
+)
+
+
+def _read_websocket(value: Any) -> WebSocket:
+    known = read(WEBSOCKET, _typed(value, dict))
+    closed_by = known.pop("closed_by", None)
+    return WebSocket(None if closed_by is None else closed_by == "client", **known)
 
 
 def _connection(side: Any) -> Kind:
@@ -264,6 +286,11 @@ FLOW: Table = (
     Key("timestamp_end", _TIME, "When it ended."),
     Key("duration", _TIME, "Seconds to the end of the response, or of the flow where there is none.", duration),
     Key("error", Kind("object", lambda error: told(ERROR, error), _read_error), "Why it did not end as it should."),
+    Key(
+        "websocket",
+        Kind("object", lambda websocket: told(WEBSOCKET, websocket), _read_websocket),
+        "How the WebSocket ended. Absent: the exchange did not become one.",
+    ),
     Key("comment", _STRING, "A comment for people."),
     Key("marked", _STRING, "A mark."),
     Key("is_replay", _REPLAYED, "request or response: which of the two was replayed."),
@@ -301,7 +328,12 @@ REQUEST: Table = (
 RESPONSE: Table = (Key("reason", _WIRE, "The reason phrase."), *_MESSAGE_KEYS)
 MESSAGE: Table = (
     Key("from_client", _BOOLEAN, "The client sent it. Absent: the server did."),
-    Key("kind", _MESSAGE_KIND, "text, binary, close, ping or pong; raw for a read of a raw connection."),
+    Key(
+        "kind",
+        _MESSAGE_KIND,
+        "text, binary, close, ping or pong; continuation for the next 1 MiB of a large message; raw for a read of a "
+        "raw connection, and for what could not be decompressed.",
+    ),
     Key("timestamp", _TIME, "When it came."),
     Key("text", _apart("string"), "What it holds, if that is text.", _nothing),
     Key("base64", _apart("string"), "The same, if it is not.", _nothing),
@@ -312,5 +344,6 @@ OBJECTS = (
     ("request", REQUEST + BODY),
     ("response", RESPONSE + BODY),
     ("error", ERROR),
+    ("websocket", WEBSOCKET),
     ("messages", MESSAGE),
 )

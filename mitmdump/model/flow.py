@@ -31,14 +31,27 @@ class Error:
     timestamp: float
 
 
+@dataclass(slots=True)
+class WebSocket:
+    """How a WebSocket ended, as far as it has; its messages are those of the flow.
+
+    `close_code` and `close_reason` are those of the first close frame (RFC 6455 section 7.1.5: 1005 if there was none
+    in it), and `closed_by_client` says whose it was. 1006: a side ended the connection without one.
+    """
+
+    closed_by_client: bool | None = None
+    close_code: int | None = None
+    close_reason: str = ""
+
+
 @dataclass(slots=True, eq=False)
 class Flow:
     """One request and its response ("http"), or one raw connection ("tcp").
 
     `messages` holds the messages of a raw or WebSocket connection in order; of a flow that is still running it holds
-    nothing (they go to the sinks as they pass). `is_replay` says which half was replayed. `metadata` is free for those
-    who annotate flows: JSON-like values under text keys. `extra` are keys of the flow file that this program does not
-    know and therefore keeps.
+    nothing (they go to the sinks as they pass). `websocket` is there if the exchange has become one. `is_replay` says
+    which half was replayed. `metadata` is free for those who annotate flows: JSON-like values under text keys. `extra`
+    are keys of the flow file that this program does not know and therefore keeps.
     """
 
     kind: Kind
@@ -55,4 +68,5 @@ class Flow:
     timestamp_start: float = 0.0
     timestamp_end: float | None = None
     id: int = field(default_factory=new_id)
+    websocket: WebSocket | None = None
     extra: dict[str, Any] = field(default_factory=dict)

@@ -88,12 +88,16 @@ class Response(HttpMessage):
     reason: str = ""
 
 
-MessageKind = Literal["raw", "text", "binary", "close", "ping", "pong"]
+MessageKind = Literal["raw", "text", "binary", "close", "ping", "pong", "continuation"]
 
 
 @dataclass(slots=True)
 class Message:
-    """One message of a WebSocket, or one read of a raw connection (`kind` "raw")."""
+    """One message of a WebSocket, or one read of a raw connection (`kind` "raw").
+
+    A large one is several: a piece of 1 MiB, and what follows as "continuation". In a WebSocket, "raw" is what could
+    not be decompressed.
+    """
 
     from_client: bool
     kind: MessageKind

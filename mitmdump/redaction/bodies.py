@@ -37,7 +37,7 @@ class Bodies:
         self._paths = paths
         self._forms = forms
         self._fields = fields
-        self._pseudonym = pseudonym
+        self.pseudonym = pseudonym
 
     def __bool__(self) -> bool:
         return bool(self._paths or self._forms)
@@ -61,14 +61,18 @@ class Bodies:
             return data
         return self._multipart(content_type, data) if kind == "multipart/form-data" else self._forms.in_form(data)
 
+    def looks_into(self, content: bytes) -> bool:
+        """Is a message of a WebSocket that begins so of a kind that can hold a secret?"""
+        return bool(self._paths and _LIKE_JSON.match(_shown(content[:SNIFFED])))
+
     def message(self, content: bytes) -> bytes:
         """A message of a WebSocket; one that should be JSON and is not, as a whole."""
-        if not (self._paths and _LIKE_JSON.match(_shown(content[:SNIFFED]))):
+        if not self.looks_into(content):
             return content
         try:
             return self._json(content)
         except RedactionError:
-            return self._pseudonym(content)
+            return self.pseudonym(content)
 
     def _json(self, data: bytes) -> bytes:
         encoding = json.detect_encoding(data)
@@ -84,7 +88,7 @@ class Bodies:
         return data if changed == text else changed.encode(encoding)
 
     def _pseudonym_of(self, text: str) -> str:
-        return self._pseudonym(text.encode("utf-8", "surrogatepass")).decode("ascii")
+        return self.pseudonym(text.encode("utf-8", "surrogatepass")).decode("ascii")
 
     def _multipart(self, content_type: str, data: bytes) -> bytes:
         """A form in parts (RFC 7578)."""
@@ -104,7 +108,7 @@ class Bodies:
             return part
         start = head_end.end()
         names = {name[1] if name[1] is not None else name[2] for name in _PART_NAME.finditer(part, 0, start)}
-        return part[:start] + self._pseudonym(part[start:]) if names & self._fields else part
+        return part[:start] + self.pseudonym(part[start:]) if names & self._fields else part
 
 
 def _media_type(content_type: str) -> str:

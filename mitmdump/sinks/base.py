@@ -53,6 +53,12 @@ class Sink:
             self.message(flow, each)
         self.finish(flow)
 
+    def settle(self) -> None:
+        """What was given must not be lost from now on, not even if we are killed.
+
+        Called after `finish`, at the latest at the end of the event loop's turn, and so for several flows at once.
+        """
+
     def tick(self, now: float) -> None:
         """Called about every quarter of a second while flows run; `now` in Unix seconds."""
 

@@ -20,6 +20,7 @@ class Options(TypedDict, total=False):
 
     append: bool
     fsync: bool
+    gathers: bool
     rotation: Rotation | None
     clock: Callable[[], float]
     warn: Callable[[str], object]
@@ -29,7 +30,8 @@ class FileSink(Sink, ABC, Generic[W]):
     """A sink that writes the files of a series; what stands in them, its children know.
 
     `path`: what strftime knows in it is filled in, "-" is stdout, an existing file is emptied, or with `append`
-    continued. `fsync` waits for the disk at the end of each flow. `clock` gives Unix seconds; what goes wrong besides
+    continued. With `gathers`, small flows that end at the same time may be written together, when `settle` is called.
+    `fsync` waits for the disk at the end of each flow. `clock` gives Unix seconds; what goes wrong besides
     writing is told to `warn`. Raises OutputError where the file cannot be opened, and once when it can no longer be
     written; after that the sink does nothing.
     """
@@ -40,12 +42,14 @@ class FileSink(Sink, ABC, Generic[W]):
         *,
         append: bool = False,
         fsync: bool = False,
+        gathers: bool = False,
         rotation: Rotation | None = None,
         clock: Callable[[], float] = time.time,
         warn: Callable[[str], object] = warnings.warn,
     ) -> None:
         self.path = path
         self._fsync = fsync
+        self._gathers = gathers and not (rotation and rotation.is_limited)  # which looks at the size after each flow
         self._clock = clock
         self._failed = False
         self._series = Series(
@@ -72,6 +76,12 @@ class FileSink(Sink, ABC, Generic[W]):
     def notes(self) -> list[str]:
         """What there is to say about the files, once they are closed."""
         return []
+
+    def settle(self) -> None:
+        """Write what was gathered."""
+        if not self._failed:
+            with self._failing():
+                self._series.settle()
 
     def tick(self, now: float) -> None:
         """See to the files."""

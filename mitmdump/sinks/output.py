@@ -53,6 +53,9 @@ _REASONS = {errno.ELOOP: "it is a symbolic link", errno.EWOULDBLOCK: "another pr
 # A file that is removed may be about to be reopened (`rm FILE; kill -HUP PID`); seconds until that is a loss.
 _GRACE = 1.0
 
+# As much is written in one call, as a rule: more gains nothing, and is there for a kill to lose.
+_GATHERED = 256 * 1024
+
 # So much of a compressed file is looked at to see that it holds what is to be appended.
 _BEGINNING = 64 * 1024
 
@@ -83,14 +86,21 @@ class Output:
     (or raises FlowFileError), what stands behind is cut off, and writing goes on there; `resumed` says so. `size` is
     how many bytes the file has, `written` how many of them are ours, `flows` how many flows `count_flow` was told of.
 
+    With `gathers`, what is given to `write` waits for `settle`, or for whatever else is written; `size`, `written` and
+    `flows` do not count it until then.
+
     Raises OutputError, whose text says what to do, where the file cannot be opened, and once it cannot be written.
     """
 
-    def __init__(self, path: str, *, resume: Callable[[BinaryIO], int] | None = None) -> None:
+    def __init__(self, path: str, *, resume: Callable[[BinaryIO], int] | None = None, gathers: bool = False) -> None:
         self.name = "standard output" if path == "-" else path
         self.resumed = False
         self.written = 0
         self.flows = 0
+        self._gathers = gathers
+        self._gathered: list[bytes] = []
+        self._gathered_size = 0
+        self._gathered_flows: list[int] = []  # how many of the gathered were there when a flow was whole
         self._removed_since: float | None = None
         self._packer = _make_packer(path)
         self._fd = _stdout() if path == "-" else self._open(path, resume)
@@ -105,20 +115,45 @@ class Output:
     def write(self, data: bytes) -> None:
         """Write all of it, in one call of the system if that takes it. Raises OutputError."""
         if self._packer is None:
-            self._put(data)
+            if self._gathers:
+                self._gather(data)
+            else:
+                self._put(data)
         elif self._packer.add(data):
             self._flush()
 
     def write_parts(self, *parts: bytes) -> None:
         """Like `write`, of data in several parts: large ones are not joined where the system takes them as they are."""
         if self._packer is None:
+            self.settle()
             self._put(*parts)
         else:
             self.write(b"".join(parts))
 
+    def settle(self) -> None:
+        """Write what was gathered: all at once, or if that fails as much of it as there is room for.
+
+        Raises OutputError.
+        """
+        if not self._gathered:
+            return
+        gathered, ends = self._gathered, self._gathered_flows
+        self._gathered, self._gathered_flows, self._gathered_size = [], [], 0
+        try:
+            self._put(b"".join(gathered))
+            self.flows += len(ends)
+        except OutputError:
+            if not self.is_regular:
+                raise
+            for number, data in enumerate(gathered, 1):
+                self._put(data)
+                self.flows += ends.count(number)
+
     def count_flow(self) -> None:
         """With what was written so far one more flow is whole."""
-        if self._packer is None:
+        if self._gathered:
+            self._gathered_flows.append(len(self._gathered))
+        elif self._packer is None:
             self.flows += 1
         else:
             self._packer.flows += 1
@@ -159,6 +194,7 @@ class Output:
 
         Raises OutputError.
         """
+        self.settle()
         if self._packer is not None and self._packer.is_due(now):
             self._flush()
         if not self._is_removed():
@@ -170,6 +206,7 @@ class Output:
 
     def sync(self) -> None:
         """Wait until all that was written is on the disk, if there is one. Raises OutputError."""
+        self.settle()
         if self._packer is not None:
             self._flush()
         if self.is_regular:
@@ -189,6 +226,7 @@ class Output:
     def close(self) -> None:
         """Close the file. Raises OutputError: some file systems tell only now that they are full."""
         try:
+            self.settle()
             if self._packer is not None:
                 self._flush()
         finally:
@@ -205,6 +243,12 @@ class Output:
             os.close(self._fd)
         except OSError as error:
             raise self._failed("write", error) from error
+
+    def _gather(self, data: bytes) -> None:
+        self._gathered.append(data)
+        self._gathered_size += len(data)
+        if self._gathered_size > _GATHERED:
+            self.settle()
 
     def _flush(self) -> None:
         """Write what the packer has gathered. If that fails, it is gone."""

@@ -1,6 +1,7 @@
 """The sink that writes a flow file.
 
-A flow whose bodies are small is kept in memory until it has ended, and is then written as one frame. Once a body grows
+A flow whose bodies are small is kept in memory until it has ended, and is then written as one frame; those that end at
+the same time can be written in one call (`settle`). Once a body grows
 past 64 KiB, a message comes, or a tick finds the flow older than a quarter of a second, it is written as it runs: from
 then on each piece goes into the file as it passes, so even `kill -9` loses no more than the first half second of it.
 
@@ -72,7 +73,9 @@ class Recorder(FileSink[SectionWriter]):
         if flow.id in self._waiting:
             self._start(flow.id)
         if flow.id in self._running:
-            self._running[flow.id][1].message(message)
+            file, running = self._running[flow.id]
+            running.message(message)
+            file.output.settle()  # the flow may not end for a long time
 
     def finish(self, flow: Flow) -> None:
         """Write the flow, or what is still to be said of it."""
@@ -118,10 +121,12 @@ class Recorder(FileSink[SectionWriter]):
 
     def _begin(self, path: str, append: bool) -> tuple[Output, SectionWriter]:
         """A file, and a section of its own in it, also where it has some already."""
-        output = Output(path, resume=_end_of_last_frame if append else None)
+        output = Output(path, resume=_end_of_last_frame if append else None, gathers=self._gathers)
         try:
             write, write_parts = (partial(self._write, each) for each in (output.write, output.write_parts))
-            return output, SectionWriter(write, write_parts, created=self._clock())
+            section = SectionWriter(write, write_parts, created=self._clock())
+            output.settle()
+            return output, section
         except OutputError:
             output.close()
             raise

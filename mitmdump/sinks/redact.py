@@ -92,7 +92,7 @@ class Redacting(Sink):
         if message.kind == "raw":
             self._warn(_RAW)
         else:
-            message = replace(message, content=self._redactor.bodies.message(message.content))
+            message = copy.redacted(message)
         self._sink.message(copy.flow, message)
 
     def finish(self, flow: Flow) -> None:
@@ -102,6 +102,9 @@ class Redacting(Sink):
             for piece in copy.settle(part, self._warn):
                 self._sink.data(copy.flow, part, piece)
         self._sink.finish(copy.flow)
+
+    def settle(self) -> None:
+        self._sink.settle()
 
     def tick(self, now: float) -> None:
         for copy in self._running.values():
@@ -119,12 +122,13 @@ _Message = TypeVar("_Message", Request, Response)
 class _Copy:
     """A flow as the sink sees it: `flow`, always the same object. `bodies` are on their way to it."""
 
-    __slots__ = ("_live", "_redactor", "bodies", "flow")
+    __slots__ = ("_live", "_may_be_secret", "_redactor", "bodies", "flow")
 
     def __init__(self, live: Flow, redactor: Redactor) -> None:
         self._live = live
         self._redactor = redactor
         self.bodies = [_PassingBody(live, part, redactor) for part in Part]
+        self._may_be_secret = {True: False, False: False}  # by `from_client`: what goes on with the last message
         self.flow = Flow(live.kind, live.client_conn, id=live.id)
         self.make()
 
@@ -144,11 +148,25 @@ class _Copy:
         self.flow.comment = redactor.remark(live.comment)
         if live.error:
             self.flow.error = Error(redactor.remark(live.error.msg), live.error.timestamp)
+        if live.websocket:
+            reason = redactor.remark(live.websocket.close_reason)
+            self.flow.websocket = replace(live.websocket, close_reason=reason)
         if live.request:
             self.flow.request = self._copied(live.request)
             self.flow.request.path = redactor.target(live.request.path)
         if live.response:
             self.flow.response = self._copied(live.response)
+
+    def redacted(self, message: Message) -> Message:
+        """A message without its secrets. Of a large one that can have some only the first piece can be read as JSON, so
+        the others go as a whole.
+        """
+        bodies, content, side = self._redactor.bodies, message.content, message.from_client
+        if message.kind == "continuation":
+            return replace(message, content=bodies.pseudonym(content)) if self._may_be_secret[side] else message
+        if message.kind in ("text", "binary"):
+            self._may_be_secret[side] = bodies.looks_into(content)
+        return replace(message, content=bodies.message(content))
 
     def settle(self, part: Part, warn: Callable[[str], object]) -> Iterable[bytes]:
         """Put what is to be known of a body into the copy, and give what is still to be passed on of it."""

@@ -24,6 +24,7 @@ from ..model.headers import Headers, to_str
 from ..model.message import HttpMessage, Message, Response
 from ..model.url import join_host_port
 from . import pretty
+from .words import duration, harmless, size
 
 _ANSWER = " " * 4
 _INSIDE = " " * 8
@@ -88,8 +89,8 @@ def _http(flow: Flow, detail: int, passed: Passed, paint: Paint) -> list[str]:
         lines.append(_response_line(flow, flow.response, paint))
         if detail > 1:
             lines += _inside(flow.response, passed.bodies[Part.RESPONSE], detail, paint)
-    if passed.count:
-        lines.append(f"{_ANSWER}websocket: {_traffic(flow, passed)}")
+    if passed.count or flow.websocket:
+        lines.append(f"{_ANSWER}websocket: {_traffic(flow, passed)}{_closing(flow)}")
         lines += _messages(passed, detail, paint)
     return lines + _end(flow, paint)
 
@@ -141,6 +142,15 @@ def _end(flow: Flow, paint: Paint) -> list[str]:
     if flow.error:
         return [f"{_ANSWER}<< {paint('error', f'error: {harmless(flow.error.msg)}')}"]
     return [f"{_ANSWER}<< (no response)"] if flow.kind == "http" and flow.response is None else []
+
+
+def _closing(flow: Flow) -> str:
+    """Who closed a WebSocket, and how."""
+    websocket = flow.websocket
+    if websocket is None or websocket.closed_by_client is None:
+        return ""
+    words = f", closed by the {'client' if websocket.closed_by_client else 'server'}: {websocket.close_code or ''}"
+    return f"{words} {harmless(websocket.close_reason)}".rstrip(": ")
 
 
 def _traffic(flow: Flow, passed: Passed) -> str:
@@ -211,9 +221,13 @@ def _messages(passed: Passed, detail: int, paint: Paint) -> list[str]:
 
 def _message_lines(passed: Passed, limits: Limits) -> Iterator[str]:
     for message, length in passed.messages:
-        kept = len(message.content)
+        arrow, kept = "->" if message.from_client else "<-", len(message.content)
+        if message.kind == "close" and kept == length and length != 1:
+            code, reason = int.from_bytes(message.content[:2]), to_str(message.content[2:])
+            yield f"{arrow} close {code} {reason}".rstrip() if length else f"{arrow} close"
+            continue
         much = f"{length} bytes" if kept == length else f"the first {kept} of {length} bytes"
-        yield f"{'->' if message.from_client else '<-'} {message.kind}, {much}"
+        yield f"{arrow} {message.kind}, {much}"
         for line in pretty.lines(message.content, "", limits.dumped):
             yield f"   {line}" if line else ""
 
@@ -227,64 +241,6 @@ def _cut(lines: Iterable[str], limits: Limits, paint: Paint) -> Iterator[str]:
         if len(line) > limits.columns:
             line = f"{line[: limits.columns]} (and {len(line) - limits.columns} characters more)"
         yield harmless(line.expandtabs(4))
-
-
-# Words
-
-
-def harmless(text: str) -> str:
-    r"""Text from the network, fit for a terminal: on one line, and every character that could do harm as an escape.
-
-    Escapes are those of Python: `\x1b` for U+001B, `\u202e`, `\U000e0041`; and `\xff` for a byte that is not UTF-8.
-    """
-    # What Unicode calls printable has none of them; the question is answered at memory speed.
-    return text if text.isprintable() else text.translate(_ESCAPES)
-
-
-def _escape(code: int) -> str:
-    if code < 0x80 or 0xDC80 <= code <= 0xDCFF:
-        return f"\\x{code & 0xFF:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-# Whatever moves the cursor, ends a line, changes the terminal's state or the order of what is read.
-_HARMFUL = (
-    *range(0x20),  # C0
-    *range(0x7F, 0xA0),  # DEL and C1
-    *(0x061C, 0x200E, 0x200F),  # marks of direction
-    *range(0x2028, 0x202F),  # line and paragraph separator; embedding and overriding a direction
-    *range(0x2066, 0x2070),  # isolating a direction; deprecated format characters
-    *range(0xD800, 0xE000),  # surrogates: bytes that are not UTF-8 (PEP 383), or not encodable
-    *range(0xE0000, 0xE0080),  # tags: text that is not seen
-)
-_ESCAPES = {code: _escape(code) for code in _HARMFUL} | {ord("\t"): r"\t", ord("\n"): r"\n", ord("\r"): r"\r"}
-
-
-def size(count: int) -> str:
-    """A number of bytes in two or three digits: 812b, 1.2k, 35M; the units are powers of 1024."""
-    if count < 1024:
-        return f"{count}b"
-    amount, power = count / 1024, 0
-    while amount >= 999.5 and power < 3:
-        amount, power = amount / 1024, power + 1
-    return _digits(amount) + "kMGT"[power]
-
-
-def duration(seconds: float) -> str:
-    """A duration in its one or two leading units: 35ms, 1.2s, 2m05s, 3h20m. What a stepped clock made negative is 0."""
-    seconds = max(0.0, seconds)
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f}ms"
-    if seconds < 59.5:
-        return _digits(seconds) + "s"
-    minutes, rest = divmod(seconds + 0.5, 60)
-    if minutes < 60:
-        return f"{minutes:.0f}m{rest // 1:02.0f}s"
-    return f"{minutes // 60:.0f}h{minutes % 60:02.0f}m"
-
-
-def _digits(amount: float) -> str:
-    return f"{amount:.1f}".removesuffix(".0") if amount < 9.95 else f"{amount:.0f}"
 
 
 # Colours

@@ -163,6 +163,11 @@ class Series(Generic[W]):
             if self._is_full(file, now):
                 self._retire(file)
 
+    def settle(self) -> None:
+        """Write what the files have gathered. Raises OutputError."""
+        for file in self._open_files:
+            file.output.settle()
+
     def tick(self, now: float) -> None:
         """See to what is due. Raises OutputError."""
         for file in self._open_files:

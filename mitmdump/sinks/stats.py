@@ -18,7 +18,7 @@ from ..errors import OutputError
 from ..model.flow import Flow
 from ..model.message import Message
 from .base import Sink
-from .render import duration, harmless, size
+from .words import duration, harmless, size
 
 # Of each kind. A row has at most some 500 buckets, and mostly a few dozen: three tables stay well under 200 MB even if
 # somebody is out to fill them, and take a few MB in practice.

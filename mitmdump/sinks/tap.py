@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..errors import OutputError
-from ..filter import Filter, Needs, Stage
+from ..filter import Needs, Stage
 from ..flowfile.raw import RawFlow
 from ..model.body import Body
 from ..model.flow import Flow, Part
 from ..model.message import Message
 from .base import Sink
 from .spool import Spool
+
+if TYPE_CHECKING:
+    from ..filter import Filter
 
 # What a sink raises when it can take no more. Some loops below meet that by themselves, rather than with `Outlet.tell`,
 # because each small flow, or each piece of a large one, passes there.
@@ -67,6 +71,19 @@ class Outlet:
         self._on_failure = on_failure
         self._room = limit
         self._on_full = on_full
+        self.settle_soon: Callable[[], object] = self.settle  # once a flow has ended; a proxy puts it off a little
+
+    def settle(self) -> None:
+        """Have the sinks write what they gather."""
+        for sink in self.sinks:
+            try:
+                sink.settle()
+            except _FAILURES as error:
+                self.fail(error, sink)
+
+    def put_off_settling(self, soon: Callable[[], object]) -> None:
+        """Call `soon` where `settle` would be called, at the end of each flow."""
+        self.settle_soon = soon
 
     def admit(self) -> bool:
         """May one more flow that the filter wants go to the sinks?"""
@@ -176,7 +193,8 @@ class Tap:
 
     def finish(self) -> None:
         """The flow has ended."""
-        self.reached(Stage.END)
+        if self.wanted is None:
+            self.reached(Stage.END)
         outlet, flow = self._outlet, self._flow
         outlet.tally.count(flow, matched=bool(self.wanted))
         if not self.wanted:
@@ -186,6 +204,7 @@ class Tap:
                 sink.finish(flow)
             except _FAILURES as error:
                 outlet.fail(error, sink)
+        outlet.settle_soon()
 
     def _accept(self) -> None:
         """The flow is wanted: give the sinks what has passed of it."""
@@ -261,6 +280,16 @@ class Outlets:
     def __init__(self, outlets: Sequence[Outlet]) -> None:
         self._outlets = tuple(outlets)
 
+    def settle(self) -> None:
+        """Have the sinks write what they gather."""
+        for outlet in self._outlets:
+            outlet.settle()
+
+    def put_off_settling(self, soon: Callable[[], object]) -> None:
+        """Call `soon` where `settle` would be called, at the end of each flow."""
+        for outlet in self._outlets:
+            outlet.put_off_settling(soon)
+
     def tap(self, flow: Flow) -> Taps:
         """The hold of all outlets on a flow that begins."""
         return Taps([outlet.tap(flow) for outlet in self._outlets])
@@ -287,9 +316,10 @@ class Outlets:
 
 
 class Taps:
-    """The taps of several outlets on one flow; used like a Tap."""
+    """The taps of several outlets on one flow; used like a Tap, but that it does not say who wants the flow."""
 
     __slots__ = ("_taps",)
+    wanted = None
 
     def __init__(self, taps: Sequence[Tap]) -> None:
         self._taps = taps

@@ -52,6 +52,9 @@ class Trimming(Sink):
         else:
             super().put(flow)
 
+    def settle(self) -> None:
+        self._sink.settle()
+
     def tick(self, now: float) -> None:
         self._sink.tick(now)
 

@@ -82,6 +82,9 @@ CODED = an_exchange(response=a_response(fields=[(b"Content-Encoding", b"gzip")],
         ("~u /item/78", PLAIN),
         ("~m POST", PLAIN),
         ("~c 404", PLAIN),
+        ("~c 4xx", PLAIN),
+        ("~c >=400", PLAIN),
+        ("~c 100-199", PLAIN),
         ("~hq ^x-token:other", PLAIN),
         ("~hv x-tokens:.", PLAIN),
         ("~t json", PLAIN),
@@ -108,13 +111,49 @@ def test_a_flow_without_what_is_searched_is_ruled_out(text: str, flow: Flow) -> 
         ("~b needle", CODED),
         ("!~d other", PLAIN),
         ("~d other | ~e", PLAIN),
-        ("~c 4xx", PLAIN),
+        ("~c 2xx", PLAIN),
+        ("~d EXAMPLE & ~c 200", PLAIN),
+        ("~d other | ~c 200", PLAIN),
+        ("~hq x-token:s3 | ~c 404", PLAIN),
         ("~u 'other|item'", PLAIN),
         ("~all", PLAIN),
     ],
 )
 def test_what_could_be_there_is_not_ruled_out(text: str, flow: Flow) -> None:
     assert not parse(text).rules_out(record(flow))
+
+
+def codings(status: int) -> list[bytes]:
+    """All ways in which msgpack can write an integer."""
+    found = [bytes([status])] if status < 128 else []
+    for size, unsigned in ((1, 0xCC), (2, 0xCD), (4, 0xCE), (8, 0xCF)):
+        found += [bytes([unsigned]) + status.to_bytes(size, "big")] if status < 256**size else []
+        found += [bytes([unsigned + 4]) + status.to_bytes(size, "big")] if status < 256**size // 2 else []
+    return found
+
+
+LARGE = [2**15 - 1, 2**15, 2**16 - 1, 2**16, 2**32, 2**63, 2**64 - 1]
+STATUSES = st.one_of(st.integers(0, 1100), st.sampled_from(LARGE))
+
+
+@given(STATUSES, st.integers(0, 999), st.sampled_from(["{:03}", "<{:03}", "<={:03}", ">{:03}", ">={:03}", "{:03}-999"]))
+def test_a_status_that_matches_is_never_ruled_out_however_it_is_written(status: int, other: int, form: str) -> None:
+    filter_, with_case = (parse(text.format(form.format(other))) for text in ("~c {}", "~m x | ~c {}"))
+    if filter_.verdict(an_exchange(response=a_response(status)), Stage.END):
+        for coding in codings(status):
+            assert not filter_.rules_out(b"\xabstatus_code" + coding)
+            assert not with_case.rules_out(b"\xabstatus_code" + coding)
+
+
+@pytest.mark.parametrize("status", [0x141, 0x15A, 0x241, 0x35A])
+def test_a_status_that_is_written_as_a_letter_is_found_in_a_lower_cased_record(status: int) -> None:
+    assert not parse(f"~m x | ~c {status}").rules_out(record(an_exchange(response=a_response(status))))
+
+
+@given(st.integers(100, 999), st.integers(100, 999))
+def test_any_other_status_is_ruled_out_also_in_a_record_with_more_numbers(status: int, other: int) -> None:
+    flow = an_exchange(response=a_response(status, body=bytes(range(256)) + other.to_bytes(2, "big")))
+    assert parse(f"~c {other}").rules_out(record(flow)) or status in (other, other + 32)  # as letters: either case
 
 
 def test_letters_outside_ascii_that_pass_for_one_inside_are_all_known() -> None:

@@ -21,7 +21,7 @@ from support.filter_flows import (
 from mitmdump.filter import Stage, parse
 from mitmdump.filter.operators import OPERATORS, TABLE, Operator
 from mitmdump.model.connection import Connection
-from mitmdump.model.flow import Error, Flow
+from mitmdump.model.flow import Error, Flow, WebSocket
 
 
 def asked(**known: object) -> Flow:
@@ -41,6 +41,12 @@ def with_server(**known: object) -> Flow:
     return an_exchange(response=a_response(), server_conn=Connection("server", **known))  # type: ignore[arg-type]
 
 
+def over_http2(*messages: tuple[bool, bytes]) -> Flow:
+    """A WebSocket without an upgrade, as in RFC 8441."""
+    contents = a_websocket(*messages).messages
+    return an_exchange(a_request(method="CONNECT"), a_response(), messages=contents, websocket=WebSocket())
+
+
 PLAIN = answered()
 RAW = a_connection((True, b"a needle from the client"), (False, b"hay from the server"))
 SOCKET = a_websocket((True, b"a needle from the client"), (False, b"hay from the server"))
@@ -54,6 +60,8 @@ CASES = [
     ("~udp", of_kind("udp"), RAW),
     ("~dns", of_kind("dns"), RAW),
     ("~websocket", SOCKET, answered(status=101, fields=[(b"Upgrade", b"h2c")])),
+    ("~websocket", over_http2((True, b"needle")), answered()),
+    ("~b needle", over_http2((True, b"needle")), over_http2()),
     ("~m ^post$", asked(method="POST"), asked(method="POSTER")),
     ("~u ^https://example.com/a$", asked(path="/a"), asked(path="/ab")),
     ("~u ^https://example.com:8443/$", asked(host="example.com:8443"), PLAIN),

@@ -18,12 +18,11 @@ from mitmdump.flowfile import compressed
 from mitmdump.flowfile.compressed import (
     FRAME_BYTES,
     FRAME_SECONDS,
-    MAGIC,
     Decompressing,
     Packer,
     end_of_last_frame,
-    recognise,
 )
+from mitmdump.flowfile.magic import MAGIC, recognise
 from mitmdump.model.reading import Damage
 
 SKIPPABLE = b"\x53\x2a\x4d\x18" + (3).to_bytes(4, "little") + b"abc"

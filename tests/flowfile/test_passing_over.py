@@ -102,6 +102,18 @@ def test_what_is_no_flow_is_damage_also_where_it_is_unwanted(content: bytes) -> 
     assert (delivered, reader.passed_over, len(reader.damage)) == ([], 0, 1)
 
 
+@pytest.mark.parametrize("content", [b"\x81", msgpack.packb(MAP) + b"\x85\xc0", b"\x82\xa2id\x01", b"\xc1"])
+def test_flows_are_passed_over_also_after_what_is_no_flow(content: bytes) -> None:
+    data = a_file(a_flow(1)) + frame.encode(frame.FLOW, content) + a_file(a_flow(2), a_flow(3))
+    delivered, reader = passing_over(data)
+    assert (delivered, reader.passed_over, len(reader.damage)) == ([], 3, 1)
+
+
+def test_a_flow_after_a_very_large_one_is_passed_over() -> None:
+    large = frame.encode(frame.FLOW, msgpack.packb({"unknown": bytes(2**21)} | MAP))
+    assert passing_over(a_file() + large + b"".join(frames(a_flow(2))[1:]))[1].passed_over == 2
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(flowfiles.flows, max_size=3, unique_by=lambda flow: flow.id))
 def test_every_flow_is_either_delivered_or_counted(flows: list[Flow]) -> None:

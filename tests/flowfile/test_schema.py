@@ -9,7 +9,7 @@ from support.flowfiles import START, a_flow, value
 from mitmdump.flowfile import keys
 from mitmdump.flowfile.schema import connection_map, flow_map, read_connection, read_flow, read_message, read_piece
 from mitmdump.model.connection import Connection
-from mitmdump.model.flow import Error, Flow
+from mitmdump.model.flow import Error, Flow, WebSocket
 from mitmdump.model.headers import Headers
 
 
@@ -20,6 +20,7 @@ def a_full_flow() -> Flow:
     flow.request.authority = "example.com"
     flow.request.http_version = "HTTP/1.0"
     flow.timestamp_start -= 1
+    flow.websocket = WebSocket(True, 1000, "bye")
     for message in (flow.request, flow.response):
         message.trailers = Headers([(b"t", b"1")])
         message.body.sha256 = bytes(32)
@@ -69,6 +70,7 @@ def test_every_key_of_the_tables_is_written_and_no_other() -> None:
         keys.RESPONSE: found["response"],
         keys.BODY: found["response"]["body"],
         keys.ERROR: found["error"],
+        keys.WEBSOCKET: found["websocket"],
     }
     for table, map_ in written.items():
         assert {key.name for key in table.keys} == set(map_), table.name

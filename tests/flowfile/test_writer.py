@@ -125,7 +125,7 @@ def test_a_message_is_a_frame_and_a_large_one_is_several() -> None:
     assert [content[:4] for content in written.of_type(frame.MESSAGE)] == [
         [1, True, "text", START],
         [1, False, "binary", START],
-        [1, False, "binary", START],
+        [1, False, "continuation", START],
     ]
     assert written.of_type(frame.FLOW)[-1]["messages"] == 3
 

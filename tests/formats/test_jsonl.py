@@ -18,6 +18,7 @@ from mitmdump.formats import facts
 from mitmdump.formats.jsonl import JSONL, JsonLines
 from mitmdump.model.body import Body
 from mitmdump.model.content import DECODED_LIMIT
+from mitmdump.model.flow import WebSocket
 from mitmdump.model.message import Message
 from mitmdump.model.url import join_host_port
 
@@ -137,6 +138,22 @@ def test_messages_are_text_or_base64():
 
     assert first == {"from_client": True, "kind": "text", "timestamp": START, "text": "hi"}
     assert second == {"kind": "text", "timestamp": START, "base64": "/w=="}
+
+
+@pytest.mark.parametrize(
+    ("websocket", "expected"),
+    [
+        (WebSocket(), {}),
+        (WebSocket(False, 1006), {"closed_by": "server", "close_code": 1006}),
+        (WebSocket(True, 1000, "bye"), {"closed_by": "client", "close_code": 1000, "close_reason": "bye"}),
+    ],
+)
+def test_a_websocket_says_who_closed_it_and_how(websocket, expected):
+    flow = a_websocket()
+    flow.websocket = websocket
+
+    assert line(flow)["websocket"] == expected
+    assert facts.read(facts.FLOW, line(flow))["websocket"] == websocket
 
 
 def test_all_kinds_of_flows_have_a_line():

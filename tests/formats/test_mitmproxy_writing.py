@@ -14,7 +14,7 @@ from mitmdump.errors import FlowFileError
 from mitmdump.formats.mitmproxy import MitmproxyEncoder
 from mitmdump.model.body import Body
 from mitmdump.model.connection import Connection
-from mitmdump.model.flow import Error, Flow
+from mitmdump.model.flow import Error, Flow, WebSocket
 from mitmdump.model.message import HttpMessage, Message
 
 WEBSOCKET = ("text", "binary", "close")
@@ -42,6 +42,7 @@ def held(flow: Flow) -> Flow:
         request=held_message(flow.request, flow),
         response=held_message(flow.response, flow),
         messages=list(held_messages(flow)),
+        websocket=held_ending(flow),
         timestamp_end=None,  # is told from other times
     )  # fmt: skip
 
@@ -82,13 +83,27 @@ def held_messages(flow: Flow) -> Iterator[Message]:
     if flow.kind != "http":
         yield from (replace(message, kind="raw") for message in flow.messages)
         return
-    yield from (message for message in flow.messages if message.kind in ("text", "binary"))
+    for message in flow.messages:
+        if message.kind in ("text", "binary", "continuation"):
+            yield replace(message, kind="binary") if message.kind == "continuation" else message
     for message in flow.messages:
         if message.kind == "close":
             content = message.content if len(message.content) > 1 else b""
             reason = content[2:].decode("utf-8", "surrogateescape").encode("utf-8", "replace")
             yield replace(message, content=content[:2] + reason)
             return
+
+
+def held_ending(flow: Flow) -> WebSocket | None:
+    """How a WebSocket ended: as the first close frame says, or without one."""
+    websocket, messages = flow.websocket, list(flow.messages)
+    if flow.kind != "http" or not (websocket or messages):
+        return None
+    if any(message.kind == "close" for message in messages):
+        *_, frame = held_messages(flow)
+        code = int.from_bytes(frame.content[:2]) if frame.content else 1005
+        return WebSocket(frame.from_client, code, frame.content[2:].decode())
+    return websocket if websocket and websocket.close_code == 1006 else WebSocket()
 
 
 @settings(max_examples=100)
@@ -186,15 +201,20 @@ def test_what_is_whole_is_said_to_lose_nothing():
 
 
 def test_messages_without_a_form_are_counted():
-    kinds = ["text", "ping", "pong", "close", "close", "raw", "binary"]
+    kinds = ["text", "continuation", "ping", "pong", "close", "close", "raw", "binary"]
     messages = [Message(True, kind, 1.0, b"\3\xe8") for kind in kinds]  # type: ignore[arg-type]
     flow = a_flow(1, messages=messages)
 
     assert left_out(flow) == (
         True,
-        {"WebSocket pings and pongs": 2, "second close frames of WebSockets": 1, "raw messages of HTTP flows": 1},
+        {
+            "WebSocket pings and pongs": 2,
+            "second close frames of WebSockets": 1,
+            "borders of WebSocket messages above 1 MiB": 1,
+            "raw messages of HTTP flows": 1,
+        },
     )
-    assert [each["kind"] for each in read_back(flow)[0]["messages"]] == ["text", "binary", "close"]
+    assert [each["kind"] for each in read_back(flow)[0]["messages"]] == ["text", "binary", "binary", "close"]
 
 
 def test_a_refused_certificate_is_counted():

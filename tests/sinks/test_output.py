@@ -367,6 +367,60 @@ def test_a_file_that_was_moved_is_still_written(tmp_path: Path) -> None:
     output.close()
 
 
+# Gathered
+
+
+def gathering(path: Path, *records: bytes) -> Output:
+    output = Output(str(path), gathers=True)
+    for record in records:
+        output.write(record)
+        output.count_flow()
+    return output
+
+
+def test_what_is_gathered_is_written_in_one_call_when_it_is_settled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes, write = [], os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: (writes.append(bytes(data)), write(fd, data))[1])
+    output = gathering(tmp_path / "a", b"one", b"two")
+    assert (writes, output.flows, output.size) == ([], 0, 0)
+    output.settle()
+    output.settle()
+    assert (writes, output.flows, output.size) == ([b"onetwo"], 2, 6)
+
+
+@pytest.mark.parametrize("end", [Output.close, Output.sync, lambda output: output.tick(NOON), Output.settle])
+def test_nothing_that_was_gathered_is_left_behind(end: Callable[[Output], object], tmp_path: Path) -> None:
+    end(gathering(tmp_path / "a", b"one", b"two"))
+    assert (tmp_path / "a").read_bytes() == b"onetwo"
+
+
+def test_what_is_written_in_parts_goes_behind_what_was_gathered(tmp_path: Path) -> None:
+    gathering(tmp_path / "a", b"one").write_parts(b"t", b"wo")
+    assert (tmp_path / "a").read_bytes() == b"onetwo"
+
+
+def test_no_more_is_gathered_than_is_written_at_a_time(tmp_path: Path) -> None:
+    output = gathering(tmp_path / "a", bytes(256 * 1024))
+    assert output.size == 0
+    output.write(b"x")
+    assert output.size == 256 * 1024 + 1
+
+
+def test_of_what_was_gathered_a_full_disk_takes_as_many_records_as_it_has_room_for(small_disk: Path) -> None:
+    """S3"""
+    record = os.urandom(5000)
+    measure = Output(str(small_disk / "measure"))
+    room = fill(measure, record)
+    measure.cut(0)
+    output = gathering(small_disk / "a", *[record] * (room + 3))
+    with pytest.raises(OutputError, match="no space left"):
+        output.settle()
+    assert (small_disk / "a").read_bytes() == record * output.flows
+    assert output.flows == room
+
+
 # Compressed
 
 

@@ -16,7 +16,7 @@ from support.flowfiles import live, value
 
 from mitmdump.errors import OutputError, SettingsError
 from mitmdump.model.body import Body
-from mitmdump.model.flow import Error, Flow, Part
+from mitmdump.model.flow import Error, Flow, Part, WebSocket
 from mitmdump.model.headers import Headers
 from mitmdump.model.message import Message
 from mitmdump.redaction import Redactor, parse_rules
@@ -274,6 +274,30 @@ def test_messages_in_json_are_redacted_and_raw_ones_warned_of() -> None:
 
     stage.put(a_connection((True, b"secret")))
     assert "raw connections" in stage.warnings[0]
+
+
+def test_the_rest_of_a_large_message_that_had_a_secret_is_a_secret() -> None:
+    stage, flow = Stage(), a_websocket()
+    contents = [(True, "text", b'{"a": "'), (True, "continuation", b'","token":"secret"}')]
+    contents += [(False, "text", b"hello"), (False, "continuation", b"secret")]
+    flow.messages = [Message(side, kind, START, content) for side, kind, content in contents]  # type: ignore[arg-type]
+
+    stage.put(flow)
+
+    found = [message.content for message in stage.keeper.messages]
+    assert not any(b"secret" in content for content in found[:2])
+    assert found[2:] == [b"hello", b"secret"]
+
+
+def test_how_a_websocket_ended_is_told_without_secrets() -> None:
+    stage, flow = Stage(), a_websocket()
+    flow.websocket = WebSocket(True, 1000, "see /?token=secret")
+
+    stage.put(flow)
+
+    (found,) = stage.keeper.flows
+    assert found.websocket and "secret" not in found.websocket.close_reason
+    assert flow.websocket.close_reason == "see /?token=secret"
 
 
 def test_how_a_flow_stands_in_a_file_is_not_handed_on() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mitmdump.flowfile import FlowReader, SectionWriter
 from mitmdump.model.body import Body
 from mitmdump.model.connection import Connection
-from mitmdump.model.flow import Error, Flow
+from mitmdump.model.flow import Error, Flow, WebSocket
 from mitmdump.model.headers import Headers
 from mitmdump.model.message import Message, Request, Response
 
@@ -179,9 +179,15 @@ _responses = st.builds(Response, body=bodies(), status_code=st.integers(0, 999),
 _messages = st.builds(
     Message,
     from_client=st.booleans(),
-    kind=st.sampled_from(["raw", "text", "binary", "close", "ping", "pong"]),
+    kind=st.sampled_from(["raw", "text", "binary", "close", "ping", "pong", "continuation"]),
     timestamp=_times,
     content=st.binary(max_size=20),
+)
+_websockets = st.builds(
+    WebSocket,
+    closed_by_client=st.none() | st.booleans(),
+    close_code=st.none() | st.integers(0, 65535),
+    close_reason=_texts,
 )
 flows = st.builds(
     Flow,
@@ -192,6 +198,7 @@ flows = st.builds(
     response=st.none() | _responses,
     error=st.none() | st.builds(Error, msg=_texts, timestamp=_times),
     messages=st.lists(_messages, max_size=3),
+    websocket=st.none() | _websockets,
     metadata=st.dictionaries(_texts, _jsonlike, max_size=3),
     comment=_texts,
     marked=_texts,

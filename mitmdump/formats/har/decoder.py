@@ -65,7 +65,7 @@ def _add_own(flow: Flow, known: Object) -> None:
     """What an entry of ours says besides: all that was known, and nothing that was not."""
     flow.client_conn = known.get("client", flow.client_conn)
     flow.server_conn = known.get("server")
-    for name in ("id", "timestamp_start", "timestamp_end", "error", "marked", "is_replay", "metadata"):
+    for name in ("id", "timestamp_start", "timestamp_end", "error", "websocket", "marked", "is_replay", "metadata"):
         if name in known:
             setattr(flow, name, known[name])
     if flow.request and "method" in known:

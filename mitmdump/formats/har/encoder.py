@@ -34,7 +34,7 @@ TAIL = b"\n]}}\n"
 _CREATOR = {"name": "mitmdump", "version": __version__}
 HEAD = b'{"log":{"version":"1.2","creator":%s,"pages":[],"entries":[' % dumps(_CREATOR)
 
-OPCODES: dict[MessageKind, int] = {"text": 1, "binary": 2, "close": 8, "ping": 9, "pong": 10}
+OPCODES: dict[MessageKind, int] = {"continuation": 0, "text": 1, "binary": 2, "close": 8, "ping": 9, "pong": 10}
 _RAW = 2  # what bytes of an unknown protocol pass for; `_kind` says what they are
 
 # The brackets that close a file, and the white space that people put between them.

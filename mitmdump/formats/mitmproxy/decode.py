@@ -29,7 +29,7 @@ from ...model.headers import Headers
 from ...model.message import HttpMessage, Message, Request, Response
 from ...model.url import join_host_port
 from . import dns
-from .messages import Messages, close_message, old_close_message, raw_message, websocket_message
+from .messages import Messages, close_message, ending, old_close_message, old_ending, raw_message, websocket_message
 from .state import State, as_bytes, as_list
 from .tnetstring import Large, Value
 
@@ -83,6 +83,7 @@ def _http(state: State, place: str) -> Flow:
         flow.timestamp_end = _first(websocket.time("timestamp_end"), default=flow.timestamp_end)
         last = close_message(websocket, _first(flow.timestamp_end, default=flow.timestamp_start))
         flow.messages = Messages(websocket.found.get("messages"), websocket_message, last)
+        flow.websocket = ending(websocket)
     return flow
 
 
@@ -100,6 +101,7 @@ def _websocket(state: State, place: str) -> Flow:
     flow.timestamp_end = _first(server_end, flow.client_conn.timestamp_end, default=flow.timestamp_end)
     last = old_close_message(state, _first(flow.timestamp_end, default=flow.timestamp_start))
     flow.messages = Messages(state.found.get("messages"), websocket_message, last)
+    flow.websocket = old_ending(last)
     return flow
 
 

@@ -18,12 +18,12 @@ from typing import Any, BinaryIO
 from ...errors import FlowFileError
 from ...model.body import Body
 from ...model.connection import Connection
-from ...model.flow import Flow
+from ...model.flow import Flow, WebSocket
 from ...model.headers import to_bytes, to_str
 from ...model.message import HttpMessage, Message, Request, Response
 from . import dns
 from .frames import Disk, recognise
-from .messages import NO_CODE
+from .messages import NO_CLOSE, NO_CODE
 from .state import NEWEST
 from .tnetstring import Bulk, dump
 
@@ -34,8 +34,8 @@ _TLS_VERSIONS = {
     "SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3", "DTLSv0.9", "DTLSv1", "DTLSv1.2", "QUICv1",
 }  # fmt: skip
 
-# RFC 6455 section 5.2.
-_OPCODES = {"text": 1, "binary": 2}
+# RFC 6455 section 5.2. There a message has any size; the later pieces of a large one become messages of their own.
+_OPCODES = {"text": 1, "binary": 2, "continuation": 2}
 
 # Our ids have 64 bits, UUIDs have 128.
 _REST_OF_ID = "-0000-000000000000"
@@ -229,18 +229,24 @@ def _websocket(flow: Flow, left_out: Counter[str]) -> _State | None:
         kinds[message.kind] += 1
         if message.kind == "close" and not closes:
             closes.append(message)
-    if not kinds:
+    if not kinds and flow.websocket is None:
         return None
     left_out["WebSocket pings and pongs"] += kinds["ping"] + kinds["pong"]
     left_out["second close frames of WebSockets"] += max(kinds["close"] - 1, 0)
+    left_out["borders of WebSocket messages above 1 MiB"] += kinds["continuation"]
     left_out["raw messages of HTTP flows"] += kinds["raw"]
     return _closed(closes[0] if closes else None, flow) | {"messages": _bulk(flow.messages, _websocket_message)}
 
 
 def _closed(close: Message | None, flow: Flow) -> _State:
     if close is None:
-        unknown = {"closed_by_client": None, "close_code": None, "close_reason": None}
-        return unknown | {"timestamp_end": _time(flow.timestamp_end)}
+        known = flow.websocket if flow.websocket and flow.websocket.close_code == NO_CLOSE else WebSocket()
+        return {
+            "closed_by_client": known.closed_by_client,
+            "close_code": known.close_code,
+            "close_reason": known.close_reason or None,
+            "timestamp_end": _time(flow.timestamp_end),
+        }
     has_code = len(close.content) >= 2  # RFC 6455 section 5.5.1
     return {
         "closed_by_client": close.from_client,

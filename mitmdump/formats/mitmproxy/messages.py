@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 
 from ...errors import FlowFileError
 from ...model.body import PIECE
+from ...model.flow import WebSocket
+from ...model.headers import to_str
 from ...model.message import Message, MessageKind
 from .state import State, as_bytes, as_list, as_time, as_truth
 from .tnetstring import Large, Value
 
-# A larger message is delivered as several, as it is from our own files.
+# A larger message is delivered in pieces, as it is from our own files.
 _LARGEST = 1024 * 1024
 
 _OPCODES: dict[int, MessageKind] = {1: "text", 2: "binary"}
@@ -42,6 +44,7 @@ class Messages:
             for from_client, kind, timestamp, content in self._heads():
                 for piece in _pieces(content):
                     yield Message(from_client, kind, timestamp, piece)
+                    kind = "raw" if kind == "raw" else "continuation"
         except ValueError:  # it was sound when the flow was read
             raise FlowFileError("the capture file was changed while it was read") from None
         if self._last is not None:
@@ -92,12 +95,29 @@ def close_message(websocket: State, now: float) -> Message | None:
     return _close(as_truth(sender), _code(websocket.get("close_code")), websocket.raw("close_reason"), now)
 
 
+def ending(websocket: State) -> WebSocket:
+    """How a WebSocket was closed. Raises ValueError where what is said of that makes no sense."""
+    sender = websocket.get("closed_by_client")
+    if sender is None:
+        return WebSocket()
+    reason = websocket.raw("close_reason")
+    return WebSocket(as_truth(sender), _code(websocket.get("close_code")), to_str(reason or b""))
+
+
 def old_close_message(websocket: State, now: float) -> Message | None:
     """The same of a WebSocket that was a flow of its own; words stood for the code and the reason of one not seen."""
     code, reason = websocket.get("close_code"), websocket.raw("close_reason")
     if reason == b"unknown status code":
         return None
     return _close(websocket.text("close_sender") == "client", _code(code), reason, now)
+
+
+def old_ending(close: Message | None) -> WebSocket:
+    """How it was closed, then: as that frame says."""
+    if close is None:
+        return WebSocket()
+    code = int.from_bytes(close.content[:2]) if close.content else NO_CODE
+    return WebSocket(close.from_client, code, to_str(close.content[2:]))
 
 
 def _close(from_client: bool, code: int, reason: bytes | None, now: float) -> Message | None:
