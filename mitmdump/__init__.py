@@ -9,16 +9,19 @@ The rooms of the house; an import may only go to a lower floor (tests/test_floor
 | 1 | `flowfile/` | the capture file: frames, schema, reader, writer |
 | 1 | `formats/` | capture formats of others: HAR, mitmproxy's flow file, JSON Lines |
 | 1 | `redaction/` | secrets replaced by pseudonyms, in texts and bytes |
-| 1 | `wire/` | HTTP/1 as bytes in, events out, and back; no sockets, no clock |
+| 1 | `wire/` | HTTP/1, HTTP/2 and WebSocket as bytes in, events out, and back; no sockets, no clock |
 | 1 | `tls/` | ClientHello, TLS session over memory BIOs, the CA, certificates and their verification |
 | 1 | `settings` | all options, parsed and frozen |
 | 2 | `net/` | streams, the listener, upstream connections |
+| 2 | `handlers/` | hooks for those who change live flows |
 | 2 | `sinks/` | where flows go: the flow file, stdout |
 | 3 | `files/` | capture files of any format, opened by content, written by extension |
 | 3 | `proxy/` | one client connection, one exchange, one raw relay |
-| 4 | `app`, `job` | wiring; one run and its outputs |
-| 4 | `live`, `readback` | where flows come from: the proxy as a process; files |
-| 4 | `cli`, `options`, `log` | the command line and its table; what is said on stderr |
+| 3 | `log` | what is said on stderr |
+| 4 | `replay/` | recorded requests sent again, recorded responses given again |
+| 5 | `app`, `job` | wiring; one run and its outputs |
+| 5 | `doors`, `live`, `readback` | where flows come from: listening sockets, the proxy, files |
+| 5 | `cli`, `options` | the command line and its table |
 
 Programs that read or write captures import what is in `__all__` from here. That loads no more than it takes: neither an
 event loop nor OpenSSL.

@@ -14,34 +14,61 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from time import time
+from typing import TYPE_CHECKING
 
-from .errors import MitmdumpError, OutputError
-from .filter import parse
-from .job import DONE, OUTPUT_FAILED, REFUSED, Filters
+from .errors import MitmdumpError, OutputError, SettingsError
+from .job import DAMAGED, DONE, OUTPUT_FAILED, REFUSED, Filters, let_go_of_stdout
 from .log import Log
-from .readback import read_back
 from .settings import Settings
 from .sinks.output import expand
+
+if TYPE_CHECKING:
+    from .filter import Filter
+
+_ONLY_FOR_CLIENT_REPLAY = (
+    "replay_concurrency",
+    "replay_timing",
+    "replay_rate",
+    "replay_loop",
+    "replay_to",
+    "replay_timeout",
+    "replay_verify",
+    "replay_dry_run",
+)
 
 
 def run(settings: Settings) -> int:
     """Do what the settings say; returns the exit status. Never raises."""
     log = Log(quiet=settings.quiet, verbose=settings.verbose, tracebacks=settings.debug)
     try:
+        _check_server_replay(settings)
+        if settings.record_mode:
+            from .replay.cassette import with_cassette  # which few runs need
+
+            settings = with_cassette(settings)
         filters = _parse_filters(settings, log)
         _check_outputs(settings)
+        _check_replay(settings)
         if settings.read:
-            return read_back(settings, log, filters)
-        if settings.follow or settings.sort:
-            raise OutputError("nothing to do for --follow or --sort: there is no -r FILE to read")
-        if not settings.server:
-            raise OutputError("nothing to do: -n starts no server, and there is no -r FILE to read")
-        from .live import run_proxy  # asyncio, OpenSSL and all that is behind them
+            from .readback import read_back
 
-        return run_proxy(settings, log, filters)
+            return read_back(settings, log, filters)
+        if settings.follow or (settings.sort and not settings.client_replay):
+            raise OutputError("nothing to do for --follow or --sort: there is no -r FILE to read")
+        if settings.client_replay and settings.replay_dry_run:
+            return _dry_run(settings, log, filters)
+        if not (settings.server or settings.client_replay):
+            raise OutputError("nothing to do: -n starts no server, and there is no -r FILE to read, nor -C to replay")
+        from .doors import open_doors
+
+        doors = open_doors(settings, log)
+        from .live import run_proxy  # asyncio, OpenSSL and all that is behind them: clients can wait at the doors
+
+        return run_proxy(settings, log, filters, doors)
     except MitmdumpError as error:
         log.error(*str(error).split("\n"))
         return REFUSED
@@ -54,9 +81,57 @@ def run(settings: Settings) -> int:
 
 def _parse_filters(settings: Settings, log: Log) -> Filters:
     """Raises FilterError."""
-    understood = partial(parse, case_sensitive=settings.case_sensitive, now=time(), warn=log.warn)
+
+    def understood(text: str) -> Filter:
+        from .filter import parse  # most runs have no filter
+
+        return parse(text, case_sensitive=settings.case_sensitive, now=time(), warn=log.warn)
+
     main = None if settings.filter is None else understood(settings.filter)
-    return Filters(main, tuple(understood(text) for _, text in settings.save))
+    replayed = main if settings.replay_filter is None else understood(settings.replay_filter)
+    return Filters(main, tuple(understood(text) for _, text in settings.save), replayed)
+
+
+def _check_server_replay(settings: Settings) -> None:
+    """What of the options for -S makes no sense beside others, or without it, is refused. Raises SettingsError."""
+    if not settings.server_replay:
+        if settings.record_mode or settings.replay_strict:
+            name = "--record-mode" if settings.record_mode else "--replay-strict"
+            raise SettingsError(f"nothing to do for {name}: there is no -S FILE to answer from")
+        return
+    if settings.read:
+        raise SettingsError("-r reads flows back, and -S answers clients: give one of the two")
+    if settings.replay_reuse and settings.replay_after != "last":
+        raise SettingsError("--replay-reuse uses no recording up, so there is nothing to do for --replay-after")
+
+
+def _dry_run(settings: Settings, log: Log, filters: Filters) -> int:
+    """Raises MitmdumpError if a recording is refused."""
+    from .replay.dryrun import dry_run  # none of the network comes with it
+    from .replay.recordings import Recordings
+
+    recordings = Recordings.of(settings, filters.replayed, log.warn)
+    with closing(recordings):
+        try:
+            log.info(dry_run(settings, recordings, partial(print, flush=True)))
+        except BrokenPipeError:
+            let_go_of_stdout()
+    return DAMAGED if recordings.damaged else DONE
+
+
+def _check_replay(settings: Settings) -> None:
+    """What is asked for has to be possible. Raises SettingsError."""
+    if settings.client_replay and (settings.read or settings.follow):
+        raise SettingsError("-C sends requests, and -r only reads them: choose one")
+    if settings.replay_keep_host and not settings.replay_to:
+        raise SettingsError("--replay-keep-host says what --replay-to leaves as it is: give --replay-to, too")
+    if settings.replay_ignore and not settings.replay_verify:
+        raise SettingsError("--replay-ignore says what --replay-verify leaves out: give --replay-verify, too")
+    defaults = Settings()
+    for name in _ONLY_FOR_CLIENT_REPLAY:
+        if getattr(settings, name) != getattr(defaults, name) and not settings.client_replay:
+            flag = "--" + name.replace("_", "-")
+            raise SettingsError(f"nothing to do for {flag}: there is no -C FILE to replay")
 
 
 def _check_outputs(settings: Settings) -> None:
@@ -67,9 +142,11 @@ def _check_outputs(settings: Settings) -> None:
         if path in seen:
             raise OutputError(f"cannot write {name} twice. Choose another file with -w or --save")
         seen.add(path)
-        for source in settings.read:
+        for source in (*settings.read, *settings.client_replay, *settings.server_replay):
+            if settings.record_mode and source in settings.server_replay:
+                continue  # a cassette may be gone on with
             if name != "-" and _is_same(_status(path), _status(source)):
-                raise OutputError(f"cannot write {name}: it is also read (-r). Choose another file with -w or --save")
+                raise OutputError(f"cannot write {name}: it is also read. Choose another file with -w or --save")
 
 
 def _is_same(one: os.stat_result | None, other: os.stat_result | None) -> bool:

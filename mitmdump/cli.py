@@ -54,7 +54,7 @@ def _help() -> str:
 
 
 def _click_option(option: Option) -> click.Option:
-    declarations = [*option.flags.split(", "), option.field or option.flags.split("--")[1].replace("-", "_")]
+    declarations = [*option.flags.split(", "), option.name]
     if option.metavar:
         words = len(option.metavar.split())
         return click.Option(declarations, metavar=option.metavar, multiple=option.multiple, nargs=words)
@@ -62,19 +62,20 @@ def _click_option(option: Option) -> click.Option:
 
 
 def _parse(arguments: Sequence[str]) -> dict[str, Any]:
-    """The options' texts, by field. Raises click.UsageError."""
+    """The texts of the options that are given, by name. Raises click.UsageError."""
     parameters: list[click.Parameter] = [_click_option(option) for group in OPTIONS.values() for option in group]
     parameters.append(click.Argument(["filter"], nargs=-1))
     command = click.Command("mitmdump", params=parameters, add_help_option=False)
-    return command.make_context("mitmdump", list(arguments)).params
+    texts = command.make_context("mitmdump", list(arguments)).params
+    return {name: text for name, text in texts.items() if text not in (None, False, ())}
 
 
 def settings_of(values: dict[str, Any]) -> Settings:
     """Settings out of the options' texts. Raises SettingsError, with the option's name."""
     chosen: dict[str, Any] = {}
     for option in (option for group in OPTIONS.values() for option in group):
-        text = values.get(option.field)
-        if not option.field or text in (None, False, ()):
+        text = values.get(option.name)
+        if not option.field or text is None:
             continue
         try:
             if not option.metavar:
@@ -85,8 +86,7 @@ def settings_of(values: dict[str, Any]) -> Settings:
                 chosen[option.field] = option.parse(text)
         except SettingsError as error:
             raise SettingsError(f"{option.flags.split(', ')[-1]}: {error}") from None
-    words = values.get("filter") or ()
-    if words:
+    if words := values.get("filter"):
         _refuse_files(words, reading=bool(values.get("read")))
         chosen["filter"] = " ".join(words)
     return Settings(**chosen)
@@ -107,15 +107,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         values = _parse(arguments)
-        if values["version"] or values["help"]:
-            return _say(f"mitmdump {__version__}" if values["version"] else _help())
+        if "version" in values or "help" in values:
+            return _say(f"mitmdump {__version__}" if "version" in values else _help())
         settings = settings_of(values)
-        if values["explain_filter"]:
+        if "explain_filter" in values:
             from .filter import parse  # not needed otherwise
 
             filter_ = parse(settings.filter or "", case_sensitive=settings.case_sensitive, now=time())
             return _say(filter_.explain())
-        if values["print_rules"]:
+        if "print_rules" in values:
             return _say(_rules_for(settings, values["print_rules"]))
     except click.UsageError as error:
         return _refuse(f"{error.format_message().rstrip('.')}. See mitmdump --help.")

@@ -6,7 +6,7 @@ next. It never holds a credential, so it may go to a log, a flow and an error pa
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 
 class MitmdumpError(Exception):
@@ -27,6 +27,16 @@ class PeerError(MitmdumpError):
         super().__init__(message)
         self.status = status
 
+    def again(self) -> Self:
+        """The same, not yet raised: by its traceback, one that was holds on to all the frames that it passed.
+
+        Who keeps an error keeps this, and raises this, or there are circles through whole connections, which stay in
+        memory until the garbage collector comes.
+        """
+        same = type(self).__new__(type(self), *self.args)
+        same.__dict__.update(self.__dict__)
+        return same
+
 
 class RemoteError(PeerError):
     """A peer broke a rule of its protocol: 400, 414, 431 for a client's faults, 502 for a server's.
@@ -39,6 +49,14 @@ class RemoteError(PeerError):
 
 class StreamError(PeerError):
     """A connection broke: reset, timed out (504), or cut off inside its TLS session."""
+
+
+class ResetError(StreamError):
+    """A peer has ended one stream of its HTTP/2 connection; `code` says why (RFC 9113 section 7)."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class TlsError(PeerError):

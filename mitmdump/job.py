@@ -12,7 +12,6 @@ from time import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import OutputError, SettingsError
-from .filter import Filter
 from .log import Log
 from .settings import Settings
 from .sinks.base import Sink
@@ -20,25 +19,33 @@ from .sinks.filesink import FileSink
 from .sinks.recorder import make_recorder
 from .sinks.series import Rotation
 from .sinks.tap import Outlet, Outlets
-from .sinks.text import TextSink
 
 if TYPE_CHECKING:
+    from .filter import Filter
     from .redaction import Redactor
 
 DONE, OUTPUT_FAILED, REFUSED, DAMAGED = 0, 1, 2, 3
 
 
 class Filters(NamedTuple):
-    """The filters of a run: of what is printed and written, and of each --save."""
+    """The filters of a run: of what is printed and written, of each --save, and of what is replayed."""
 
     main: Filter | None
     saved: tuple[Filter, ...]
+    replayed: Filter | None = None
 
-    def rule_out(self, record: bytes) -> bool:
-        """Is it certain that none of them wants the flow with this record in a flow file?"""
-        if self.main is None or not self.main.rules_out(record):
-            return False
-        return not self.saved or all(each.rules_out(record) for each in self.saved)
+    @property
+    def unwanted(self) -> Callable[[bytes], bool] | None:
+        """What says of the record of a flow that it is certain that none of them wants it in a flow file.
+
+        None where they want every flow.
+        """
+        if self.main is None:
+            return None
+        if not self.saved:
+            return self.main.rules_out
+        tests = [each.rules_out for each in (self.main, *self.saved)]
+        return lambda record: all(rules_out(record) for rules_out in tests)
 
 
 class Job:
@@ -46,10 +53,10 @@ class Job:
 
     Making one empties the output files, so it is made when nothing else can be refused any more. Raises OutputError.
     `is_over`: no more flows are to be taken. `on_failure` is told when that is because an output failed, `on_enough`
-    when it is because of --stop-after.
+    when it is because of --stop-after. `before` are told of the flows that match before any output is.
     """
 
-    def __init__(self, settings: Settings, log: Log, filters: Filters) -> None:
+    def __init__(self, settings: Settings, log: Log, filters: Filters, *before: Sink) -> None:
         self.settings = settings
         self.log = log
         self.recorders: list[FileSink[Any]] = []
@@ -60,9 +67,9 @@ class Job:
         self.on_enough: Callable[[], object] = _do_nothing
         self._goes_on = settings.on_write_error == "pass"
         self._since = time()
-        self._redactor = _redactor(settings, log)
+        self._redactor = make_redactor(settings, log.warn)
         self._warn_once = cache(log.warn)
-        main: list[Sink] = [self._file(file) for file in settings.write]
+        main: list[Sink] = [*before, *map(self._file, settings.write)]
         main += map(self._guarded, self._printing())
         limit = settings.stop_after.flows if settings.stop_after else None
         self._outlets = [Outlet(filters.main, main, self._fail, limit=limit, on_full=self._stop)]
@@ -82,6 +89,8 @@ class Job:
 
             yield self._trimmed(JsonSink(sys.stdout, contents=settings.flow_detail > 2, **how))
         elif not settings.quiet and settings.flow_detail and "-" not in settings.outputs:
+            from .sinks.text import TextSink
+
             yield TextSink(sys.stdout, settings.flow_detail, _use_color(settings), **how)
 
     def _file(self, file: str) -> Sink:
@@ -106,7 +115,12 @@ class Job:
         path = file.removeprefix("+")
         append = self.settings.append or path != file
         recorder = make_recorder(
-            path, append=append, fsync=self.settings.fsync, rotation=self._rotation, warn=self.log.warn
+            path,
+            append=append,
+            fsync=self.settings.fsync,
+            gathers=not self.settings.read,
+            rotation=self._rotation,
+            warn=self.log.warn,
         )
         self.recorders.append(recorder)
         return recorder
@@ -170,9 +184,7 @@ class Job:
         if self.failure is None:
             return DONE
         if isinstance(self.failure, BrokenPipeError):
-            # Nobody reads stdout any more, which is not our trouble; Python would write its last bytes there all the
-            # same.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            let_go_of_stdout()
             return DONE
         return OUTPUT_FAILED
 
@@ -189,6 +201,11 @@ class Job:
         ) + (f", {tally.passed_through} passed through" if tally.passed_through else "")
 
 
+def let_go_of_stdout() -> None:
+    """Nobody reads it any more, which is not our trouble; Python would write its last bytes there all the same."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _do_nothing() -> None:
     pass
 
@@ -199,7 +216,7 @@ def _is_live(settings: Settings) -> bool:
     return settings.follow or not past
 
 
-def _redactor(settings: Settings, log: Log) -> Redactor | None:
+def make_redactor(settings: Settings, warn: Callable[[str], object]) -> Redactor | None:
     """What --redact asks for. Raises SettingsError."""
     if not settings.redact:
         if settings.redact_key:
@@ -208,7 +225,7 @@ def _redactor(settings: Settings, log: Log) -> Redactor | None:
     from .redaction import Redactor
     from .sinks.redact import read_key
 
-    return Redactor(chain.from_iterable(settings.redact), read_key(settings.redact_key, log.warn))
+    return Redactor(chain.from_iterable(settings.redact), read_key(settings.redact_key, warn))
 
 
 def _use_color(settings: Settings) -> bool:

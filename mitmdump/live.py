@@ -8,66 +8,121 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import errno
 import gc
 import json
 import os
 import resource
 import signal
 import socket
+import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from time import time
-from typing import Any, NamedTuple
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any
 
-from .errors import OutputError, SettingsError
-from .job import Filters, Job
+from .doors import Door
+from .errors import OutputError, PeerError
+from .handlers.base import Handler
+from .handlers.hooks import Hooks
+from .job import DAMAGED, DONE, OUTPUT_FAILED, Filters, Job, make_redactor
 from .log import Log
 from .model.url import join_host_port
-from .net.destination import Lookup, open_lookup
-from .net.listener import Listener, bind
+from .net.destination import Lookup
+from .net.listener import Listener
 from .net.upstream import check_mark
 from .proxy.client import serve
 from .proxy.services import Services
-from .settings import Mode, Settings, Side, of_side
+from .settings import Settings
+from .settings.texts import Side, of_side
 from .tls.authority import Authority
 from .tls.contexts import Contexts
 from .tls.identities import ClientCertificates, OwnCertificates
 from .tls.keylog import KeyLog
 from .tls.parameters import Parameters
 
+if TYPE_CHECKING:
+    from .replay.client import ClientReplay
+    from .replay.progress import Progress
+    from .replay.serving import ServerReplayRun
+
 TICK_SECONDS = 0.25
 # Descriptors that are not connections: standard streams, files, the event loop's own, listening sockets, resolver.
 RESERVED_FILES = 24
 FILES_PER_CLIENT = 2
 NAMED_HOSTS = 20  # in one line at the end
+# So many objects more than were freed, till the collector looks for cycles among them. A thousand exchanges under way
+# are some 20,000, which will all be freed without it; to look at them again and again took a fifteenth of the time.
+_GC_THRESHOLD = 50_000
 # Names and numbers are in mallopt(3): M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, in bytes.
 _MALLOC_OPTIONS = {-3: 4 * 1024 * 1024, -1: 16 * 1024 * 1024}
 
 
-def run_proxy(settings: Settings, log: Log, filters: Filters) -> int:
+def run_proxy(settings: Settings, log: Log, filters: Filters, doors: Sequence[Door]) -> int:
     """Serve clients until a signal, or until an output fails; returns the exit status.
 
-    Raises MitmdumpError if the proxy cannot start.
+    `doors` are open: clients may wait there already. Raises MitmdumpError if the proxy cannot start.
     """
     if settings.ready_file:  # one that somebody killed has left behind would be taken for ours
         settings.ready_file.unlink(missing_ok=True)
     if settings.mark is not None:
         check_mark(settings.mark)
     contexts = _contexts(settings, log)
-    doors = [_open_door(mode, settings, log) for mode in settings.modes]
-    job = Job(settings, log, filters)
+    replay = _client_replay(settings, filters, log)
+    answering = _server_replay(settings, filters, log)
+    job = Job(settings, log, filters, *_progress(replay, log))
     services = Services(settings, job.outlet, contexts, log.warn, log.debug)
+    services.hooks = Hooks(_handlers(answering), log.bug)
+    services.recorded = answering.handler if answering else None
     _settle_memory()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_Proxy(job, services, doors).run())
+        runner.run(_Proxy(job, services, doors, replay).run())
     if refused := services.refusals.hosts:
         more = f" and {len(refused) - NAMED_HOSTS} more" if len(refused) > NAMED_HOSTS else ""
         log.info(f"passed through, as clients refused our certificate: {', '.join(refused[:NAMED_HOSTS])}{more}")
-    return job.close()
+    went_well, was_whole = replay.close() if replay else (True, True)
+    if answering:
+        is_good, is_whole = answering.close()
+        went_well, was_whole = went_well and is_good, was_whole and is_whole
+    status = job.close()
+    return status or (OUTPUT_FAILED if not went_well else DONE if was_whole else DAMAGED)
+
+
+def _handlers(answering: ServerReplayRun | None) -> list[Handler]:
+    """Who sees live flows before they go on, in this order."""
+    return [answering.handler] if answering else []
+
+
+def _client_replay(settings: Settings, filters: Filters, log: Log) -> ClientReplay | None:
+    """What -C asks for, if it does. Raises MitmdumpError."""
+    if not settings.client_replay:
+        return None
+    from .replay.client import ClientReplay  # many modules, which few runs need
+
+    return ClientReplay(settings, filters.replayed, log)
+
+
+def _server_replay(settings: Settings, filters: Filters, log: Log) -> ServerReplayRun | None:
+    """What -S asks for, if it does. Raises MitmdumpError."""
+    if not settings.server_replay:
+        return None
+    from .replay.serving import ServerReplayRun
+
+    redactor = make_redactor(settings, lambda _: None)  # the job says what there is to say
+    return ServerReplayRun(settings, filters.replayed, redactor, log)
+
+
+def _progress(replay: ClientReplay | None, log: Log) -> list[Progress]:
+    """The line that says how far a replay is, if there is somebody to see it."""
+    if not replay or log.quiet or not sys.stderr.isatty():
+        return []
+    from .replay.progress import Progress
+
+    progress = Progress(sys.stderr, replay.counts, monotonic)
+    log.make_room = progress.erase
+    return [progress]
 
 
 def _settle_memory() -> None:
@@ -77,6 +132,7 @@ def _settle_memory() -> None:
     mapped and cleared anew for the next read, which takes as long as all copying that is done with one.
     """
     gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD, *gc.get_threshold()[1:])
     with suppress(OSError, AttributeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in _MALLOC_OPTIONS.items():
@@ -106,41 +162,6 @@ def _parameters(settings: Settings, side: Side) -> Parameters:
     return Parameters(lowest or "1.2", highest or "1.3", of_side(settings.ciphers, side) or "")
 
 
-class _Door(NamedTuple):
-    """Where clients come in: a mode, its sockets, and what knows where those that were redirected were going."""
-
-    mode: Mode
-    sockets: Sequence[socket.socket]
-    lookup: Lookup | None
-
-
-def _open_door(mode: Mode, settings: Settings, log: Log) -> _Door:
-    """Raises SettingsError."""
-    hosts, port = settings.place_of(mode)
-    if mode.kind == "regular":
-        return _Door(mode, _bind(hosts, port), None)
-    lookup = open_lookup()
-    prepared: list[bool] = []
-    sockets = _bind(hosts, port, lambda sock: prepared.append(lookup.prepare(sock)))
-    if not all(prepared):
-        log.debug("TPROXY will not work, as that takes root or CAP_NET_ADMIN; REDIRECT and DNAT will")
-    return _Door(mode, sockets, lookup)
-
-
-def _bind(
-    hosts: Sequence[str], port: int, prepare: Callable[[socket.socket], object] | None = None
-) -> list[socket.socket]:
-    try:
-        return bind(hosts, port, prepare)
-    except OSError as error:
-        where = ", ".join(join_host_port(host, port) for host in hosts)
-        advice = "Choose another port with -p, or stop the program that holds it."
-        if isinstance(error, socket.gaierror) or error.errno != errno.EADDRINUSE:
-            advice = "Choose another address with --listen-host, or another port with -p."
-        reason = (error.strerror or str(error)).lower()
-        raise SettingsError(f"cannot listen on {where}: {reason}. {advice}") from None
-
-
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
@@ -166,12 +187,14 @@ def _client_limit(job: Job) -> int:
 class _Proxy:
     """The running proxy."""
 
-    def __init__(self, job: Job, services: Services, doors: Sequence[_Door]) -> None:
+    def __init__(self, job: Job, services: Services, doors: Sequence[Door], replay: ClientReplay | None) -> None:
         self._job = job
+        self._replay = replay
         self._services = services
         self._clients: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._deadline = 0.0  # of the end, by the monotonic clock
         self._modes = [door.mode.kind for door in doors for _ in door.sockets]
         limit = _client_limit(job)
         self._listeners = [
@@ -197,20 +220,34 @@ class _Proxy:
             listener.start()
         ticker = asyncio.create_task(self._tick())
         self._announce()
+        if self._replay:
+            self._start_replay(self._replay)
         await self._stop.wait()
         if ready_file:
             ready_file.unlink(missing_ok=True)
         for listener in self._listeners:
             listener.stop()
+        if self._replay:
+            self._replay.stop()
         self._services.stopping = True
         self._services.close_idle(len(self._services.idle))
-        await self._finish_clients()
+        self._deadline = monotonic() + self._job.settings.timeout_stop
+        await self._finish(self._clients)
+        await self._finish({asyncio.create_task(self._tell_handlers())})
         ticker.cancel()
 
     def _serve(self, lookup: Lookup | None, sock: socket.socket) -> None:
         task = asyncio.create_task(serve(self._services, sock, lookup))
         self._clients.add(task)
         task.add_done_callback(self._client_done)
+
+    def _start_replay(self, replay: ClientReplay) -> None:
+        """It is a client like others, and where nobody else can come, the last one."""
+        task = asyncio.create_task(replay.run(self._services))
+        self._clients.add(task)
+        task.add_done_callback(self._client_done)
+        if not self._listeners:
+            task.add_done_callback(lambda _: self._stop.set())
 
     def _client_done(self, task: asyncio.Task[None]) -> None:
         self._clients.discard(task)
@@ -222,17 +259,25 @@ class _Proxy:
             await asyncio.sleep(TICK_SECONDS)
             self._job.tick(time())
 
-    async def _finish_clients(self) -> None:
-        """Let what is in flight finish, for so long; then cut it off."""
-        if self._clients:
+    async def _finish(self, tasks: Set[asyncio.Task[None]]) -> None:
+        """Let what is in flight finish, until the deadline; then cut it off."""
+        if tasks:
             hurry: asyncio.Future[Any] = asyncio.ensure_future(self._hurry.wait())
-            everybody: asyncio.Future[Any] = asyncio.gather(*self._clients, return_exceptions=True)
-            seconds = self._job.settings.timeout_stop
+            everybody: asyncio.Future[Any] = asyncio.gather(*tasks, return_exceptions=True)
+            seconds = max(0.0, self._deadline - monotonic())
             await asyncio.wait([hurry, everybody], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             hurry.cancel()
-        for task in self._clients:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._clients, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _tell_handlers(self) -> None:
+        """No more flows will come."""
+        for hook in self._services.hooks.done:
+            try:
+                await hook()
+            except PeerError as error:
+                self._job.log.error(str(error))
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -259,7 +304,8 @@ class _Proxy:
             for address, mode in zip(self._services.own_addresses, self._modes, strict=True)
         ]
         recording = f", recording to {' and '.join(settings.outputs)}" if settings.outputs else ""
-        log.info(f"listening on {' and '.join(addresses)}{recording}")
+        if addresses:
+            log.info(f"listening on {' and '.join(addresses)}{recording}")
         if settings.ssl_insecure:
             log.error("server certificates are not verified (-k)")
         if settings.ready_file:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
-from .sinks.render import harmless
+from .sinks.words import harmless
 
 
 class Log:
@@ -14,13 +15,15 @@ class Log:
     """
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False, tracebacks: bool = False) -> None:
-        self._quiet = quiet
+        self.quiet = quiet
         self._verbose = verbose
         self._tracebacks = tracebacks
+        self.make_room: Callable[[], object] = lambda: None  # before a line, where there is something in its place
 
     def error(self, *lines: str) -> None:
         """Something is wrong, and the user has to know."""
         text = "\n".join(map(harmless, lines))
+        self.make_room()
         try:
             sys.stderr.write(f"mitmdump: {text}\n")
             sys.stderr.flush()
@@ -39,7 +42,7 @@ class Log:
 
     def info(self, text: str) -> None:
         """What is going on."""
-        if not self._quiet:
+        if not self.quiet:
             self.error(text)
 
     def debug(self, text: str) -> None:

@@ -46,8 +46,7 @@ def read_back(settings: Settings, log: Log, filters: Filters) -> int:
             signal.SIGTERM,
         ):  # the first is ignored in what a script has put into the background
             files.callback(signal.signal, number, signal.signal(number, signal.default_int_handler))
-        unwanted = filters.rule_out if filters.main else None
-        open_ = partial(open_flows, follow=settings.follow, unwanted=unwanted, warn=log.warn, idle=idle)
+        open_ = partial(open_flows, follow=settings.follow, unwanted=filters.unwanted, warn=log.warn, idle=idle)
         inputs = [files.enter_context(open_(name)) for name in settings.read]
         flows = _in_order(inputs, faults.append, copied=bool(settings.outputs or settings.sort))
         if settings.sort:

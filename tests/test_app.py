@@ -225,7 +225,7 @@ def test_nothing_to_do_is_refused(run):
     assert run(server=False) == (
         2,
         "",
-        "mitmdump: nothing to do: -n starts no server, and there is no -r FILE to read\n",
+        "mitmdump: nothing to do: -n starts no server, and there is no -r FILE to read, nor -C to replay\n",
     )
 
 
@@ -260,7 +260,7 @@ def test_a_file_that_is_read_is_not_overwritten(run, capture, monkeypatch, how):
 
     assert (status, err) == (
         2,
-        f"mitmdump: cannot write {how}: it is also read (-r). Choose another file with -w or --save\n",
+        f"mitmdump: cannot write {how}: it is also read. Choose another file with -w or --save\n",
     )
     assert capture.read_bytes() == before
 

@@ -11,7 +11,8 @@ import pytest
 from mitmdump import __version__, app
 from mitmdump.cli import main
 from mitmdump.options import OPTIONS, Option
-from mitmdump.settings import Settings, of_side
+from mitmdump.settings import Settings
+from mitmdump.settings.texts import of_side
 
 TABLE = [option for group in OPTIONS.values() for option in group]
 FLAGS = [flag for option in TABLE for flag in option.flags.split(", ")]
@@ -22,11 +23,18 @@ ARGUMENTS = {
     "DIR": "conf",
     "FILE": "some.file",
     "FILE FILTER": "some.file ~q",
+    "FILTER": "~q",
     "FILE|DIR": "some.file",
     "HOST": "192.0.2.1",
     "KIND": "rsa",
     "MODE[@[HOST:]PORT]": "transparent@8081",
+    "MODE": "new",
     "N": "17",
+    "NAME[,NAME]...": "a,b",
+    "N/s": "17/s",
+    "PART[,PART]...": "path,body",
+    "PARTS": "status,body",
+    "PATH[,PATH]...": "$.a,$..b",
     "PORT": "8081",
     "PORT[,PORT]...": "8443",
     "REGEX": "a.test",
@@ -34,11 +42,17 @@ ARGUMENTS = {
     "SIZE": "17k",
     "TIME": "17ms",
     "TIME|N|SIZE": "17s",
+    "URL": "https://b.test:8443",
     "WHAT": "pass",
+    "WHAT[,WHAT]...": "header:date,json:$.id",
     "WHEN": "never",
+    "WHICH": "cycle",
     "[PATTERN=]FILE": "*.a.test=some.file",
     "[SIDE=]LIST": "server=AES128-SHA256",
     "[SIDE=]VERSION": "client=1.1",
+    "fast|original|SPEEDx": "2x",
+    "kill|forward|STATUS": "404",
+    "none|original|TIME|SPEEDx": "2x",
 }
 
 

@@ -17,9 +17,10 @@ PACKAGE = Path(mitmdump.__file__).parent
 FLOORS = (
     {"errors", "model"},
     {"filter", "flowfile", "formats", "redaction", "wire", "tls", "settings"},
-    {"net", "sinks"},
-    {"files", "proxy"},
-    {"app", "live", "readback", "job", "cli", "options", "log", "__main__"},
+    {"net", "sinks", "handlers"},
+    {"files", "proxy", "log"},
+    {"replay"},
+    {"app", "doors", "live", "readback", "job", "cli", "options", "__main__"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 TOP = len(FLOORS) - 1
@@ -32,16 +33,19 @@ SIDEWAYS = {("model", "errors"), ("settings", "filter"), ("settings", "redaction
 PLACES = {
     "OpenSSL": {"tls"},
     "aiohappyeyeballs": {"net"},
-    "asyncio": {"net", "proxy", "app", "live"},
+    "asyncio": {"net", "proxy", "replay", "app", "live"},
     "brotli": {"model.content"},
     "certifi": {"tls"},
     "click": {"cli"},
     "cryptography": {"tls"},
+    "h2": {"wire.http2.library"},
+    "hpack": {"wire.http2.library"},
     "idna": {"tls"},
     "msgpack": {"flowfile"},
     "service_identity": {"tls"},
     "time.time": {room for room, floor in FLOOR.items() if floor >= 2},
     "uvloop": {"live"},
+    "wsproto": {"wire.websocket"},
     "zstandard": {"model.content", "flowfile"},
 }
 

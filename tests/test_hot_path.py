@@ -31,6 +31,9 @@ class Counts(NamedTuple):
 EXCHANGE = {"http": Counts(235, 140), "https": Counts(246, 160)}
 CHUNK = {"http": Counts(46, 32), "https": Counts(54, 57)}
 
+# A message of 1 KiB and its answer.
+ECHO = {"http": Counts(163, 96), "https": Counts(178, 129)}
+
 TIMES = 100
 # From the second on, a body is too large for memory and is written as it comes.
 BEFORE = 3
@@ -66,6 +69,20 @@ async def test_a_small_exchange_takes_few_calls(scheme: str, recorder: Recorder)
 
     assert recorder.flows == BEFORE + TIMES
     check(found, EXCHANGE[scheme])
+
+
+@schemes
+@in_loop
+async def test_a_websocket_message_takes_few_calls(scheme: str, recorder: Recorder) -> None:
+    async with passage(scheme, [recorder]) as between:
+        await between.begin_websocket()
+        await between.echoes(BEFORE)()
+
+        found = await count(between.echoes(TIMES))
+
+        await between.end_websocket()
+    assert recorder.flows == 1
+    check(found, ECHO[scheme])
 
 
 @pytest.mark.parametrize("up", [False, True], ids=["down", "up"])

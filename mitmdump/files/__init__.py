@@ -15,7 +15,7 @@
 
 from .following import INTERVAL
 from .opening import Flows, open_flows
-from .sorting import by_time
+from .sorting import InOrder, by_time
 from .writing import FlowWriter
 
-__all__ = ["INTERVAL", "FlowWriter", "Flows", "by_time", "open_flows"]
+__all__ = ["INTERVAL", "FlowWriter", "Flows", "InOrder", "by_time", "open_flows"]

@@ -14,15 +14,18 @@ from io import BufferedReader
 from os import PathLike
 from pathlib import Path
 from time import time
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ..errors import FlowFileError
-from ..filter import Filter, Stage, parse
-from ..flowfile import FlowReader, RawFlow, compressed, holds_frame, recognise
+from ..filter import Stage
+from ..flowfile import FlowReader, RawFlow, Shelf, holds_frame, magic, recognise
 from ..model.flow import Flow
 from ..model.reading import Damage, FlowSource
 from .following import Followed
 from .peeking import peek
+
+if TYPE_CHECKING:
+    from ..filter import Filter
 
 Unwanted = Callable[[bytes], bool]
 
@@ -89,6 +92,11 @@ class Flows:
         """How the flow that was delivered last stands in a flow file; None if it does not, just as it was delivered."""
         return getattr(self._source, "raw", None)
 
+    @property
+    def shelf(self) -> Shelf | None:
+        """Where flows can be had again by the place that `raw` tells; None if the file is not of that kind."""
+        return getattr(self._source, "shelf", None)
+
     def _read(self) -> Iterator[Flow]:
         for flow in self._source:
             self._check()
@@ -129,10 +137,17 @@ def open_flows(
     Raises FlowFileError, here or on the way, where the file cannot be read, is no capture, or is newer than this
     program; and FilterError.
     """
-    wanted = parse(filter, now=time()) if isinstance(filter, str) else filter
+    wanted = _parsed(filter) if isinstance(filter, str) else filter
     unwanted = wanted.rules_out if wanted else unwanted
     source = _follow(file, unwanted, warn, idle) if follow else _open(file, unwanted)
     return Flows(source, wanted=wanted, strict=strict)
+
+
+def _parsed(text: str) -> Filter:
+    """Raises FilterError."""
+    from ..filter import parse  # most captures are read whole
+
+    return parse(text, now=time())
 
 
 def _open(file: str | PathLike[str] | BinaryIO, unwanted: Unwanted | None) -> FlowSource:
@@ -172,8 +187,10 @@ def _recognised(file: BinaryIO, name: str, unwanted: Unwanted | None) -> FlowSou
     """The reader for what a file holds. Raises FlowFileError."""
     try:
         head, file = peek(file, _HEAD, _is_enough)
-        if not compressed.recognise(head):
+        if not magic.recognise(head):
             return _reader(head, file, name, unwanted)
+        from ..flowfile import compressed  # zstandard, which few captures need
+
         unpacked = compressed.Decompressing(file)
         head, file = peek(cast(BinaryIO, BufferedReader(unpacked)), _HEAD, _is_enough)
         return _Unpacked(_reader(head, file, name, unwanted), unpacked.damage)
@@ -201,7 +218,7 @@ def _reader(head: bytes, file: BinaryIO, name: str, unwanted: Unwanted | None) -
 
 def _is_enough(head: bytes) -> bool:
     """Are these first bytes enough to tell what a file is?"""
-    return (len(head) >= _ENOUGH and recognise(head)) or compressed.recognise(head)
+    return (len(head) >= _ENOUGH and recognise(head)) or magic.recognise(head)
 
 
 class _Unpacked:

@@ -8,6 +8,8 @@ Back-pressure: reading pauses while more than `HIGH_WATER` bytes wait unread; wr
 Time-outs cost nothing per byte. Each stream has a number of seconds, `patience`, that somebody will wait for its peer;
 one timer for all streams (`Streams`) adds up how long each has been quiet while it was waited for, and breaks the
 connection of a peer that outstays it, or closes it where all is said (`resting`). The precision is that timer's second.
+
+Who does several things at once on one connection waits for none of them: a `Consumer` is called with what happens.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from .wakeup import Wakeup
 
 HIGH_WATER = 256 * 1024
 SWEEP_SECONDS = 1.0
+TLS_PIECE = 64 * 1024  # a session keeps, as long as it lasts, the room that it needed once (`tls.session.PIECE`)
 CLOSE_SECONDS = 30.0  # how long a peer may take over what was written before we closed
 _RESET = struct.pack("ii", 1, 0)
 
@@ -41,6 +44,22 @@ class Session(Protocol):
     def send(self, data: bytes) -> None: ...
     def take(self) -> bytes: ...
     def close(self) -> None: ...
+
+
+class Consumer(Protocol):
+    """Takes what a stream has, instead of a task that reads."""
+
+    def has_data(self) -> None:
+        """Bytes have come: `take` them, all."""
+
+    def has_ended(self) -> None:
+        """No more will come: see `ended`, `broken` and `error`."""
+
+    def has_room(self) -> None:
+        """The stream is not `congested` any more."""
+
+    def grow_older(self, seconds: float) -> None:
+        """So much time has passed."""
 
 
 class Streams:
@@ -88,7 +107,8 @@ class Stream(asyncio.Protocol):
         self.resting = False  # is all said, so that a peer whose time is up is no failure?
         self.congested = False
         self.write_ended = False
-        self.on_end: Callable[[], None] | None = None
+        self.on_end: Callable[[], object] | None = None
+        self.consumer: Consumer | None = None
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self.peername: Address | None = None
         self.sockname: Address | None = None
@@ -136,10 +156,17 @@ class Stream(asyncio.Protocol):
         """The next bytes, as many as there are; b"" when the peer has ended its side."""
         while not self._buffer:
             if self._error:
-                raise self._error
+                raise self._error.again()
             if self._eof:
                 return b""
             await self._wait_to_read()
+        data, self._buffer = self._buffer, b""
+        if self._paused:
+            self._resume()
+        return data
+
+    def take(self) -> bytes:
+        """The bytes that have come, for a consumer."""
         data, self._buffer = self._buffer, b""
         if self._paused:
             self._resume()
@@ -149,7 +176,7 @@ class Stream(asyncio.Protocol):
         """All bytes that have come and were not read, once there are at least `count`, or the peer has ended."""
         while len(self._buffer) < count and not self._eof:
             if self._error:
-                raise self._error
+                raise self._error.again()
             await self._wait_to_read()
         return self._buffer
 
@@ -160,18 +187,19 @@ class Stream(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send bytes; what cannot leave at once is kept (see `drain`). Raises StreamError when the peer is gone."""
         if self._closed:
-            raise self._error or StreamError(f"the connection to the {self.peer} is closed")
+            raise self._error.again() if self._error else StreamError(f"the connection to the {self.peer} is closed")
         if self._session is None:
             self.transport.write(data)
             return
-        self._session.send(data)
-        self.transport.write(self._session.take())
+        for start in range(0, len(data), TLS_PIECE):
+            self._session.send(data[start : start + TLS_PIECE])
+            self.transport.write(self._session.take())
 
     async def drain(self) -> None:
         """Wait while the peer is slower than we are."""
         while self.congested:
             if self._error:
-                raise self._error
+                raise self._error.again()
             self._quiet = 0.0
             self._writer = asyncio.get_running_loop().create_future()
             try:
@@ -190,7 +218,7 @@ class Stream(asyncio.Protocol):
                 self._receive(data)
             while not session.established:
                 if self._error:
-                    raise self._error
+                    raise self._error.again()
                 if self._eof:
                     raise TlsError(f"the {self.peer} closed the connection in the TLS handshake")
                 await self._wait_to_read()
@@ -258,6 +286,9 @@ class Stream(asyncio.Protocol):
             if self._quiet > CLOSE_SECONDS:
                 self.transport.abort()
             return
+        if self.consumer is not None:
+            self.consumer.grow_older(seconds)
+            return
         if self._reader is None and self._writer is None:
             return
         self._quiet += seconds
@@ -292,6 +323,10 @@ class Stream(asyncio.Protocol):
                 self._fail(error)
                 self.transport.close()
                 return
+        if self.consumer is not None:
+            if self._buffer:
+                self.consumer.has_data()
+            return
         if len(self._buffer) > HIGH_WATER and not self._paused:
             self._paused = True
             self.transport.pause_reading()
@@ -303,8 +338,7 @@ class Stream(asyncio.Protocol):
             self._error = self._error or StreamError(f"the {self.peer} cut the connection off without ending TLS")
         self._eof = True
         self._wake()
-        if self.on_end:
-            self.on_end()
+        self._tell_end()
         return True  # our side stays open: a client may end its side and still want the answer
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -313,7 +347,7 @@ class Stream(asyncio.Protocol):
             reason = f" ({exc})" if isinstance(exc, OSError) and exc.strerror else ""
             self._fail(StreamError(f"the {self.peer} broke the connection{reason}"))
         elif self._writer and self._error and not self._writer.done():
-            self._writer.set_exception(self._error)
+            self._writer.set_exception(self._error.again())
         self._session = None  # frees OpenSSL's buffers even if somebody still holds the stream
 
     def pause_writing(self) -> None:
@@ -324,6 +358,8 @@ class Stream(asyncio.Protocol):
         self._quiet = 0.0
         if self._writer and not self._writer.done():
             self._writer.set_result(None)
+        if self.consumer is not None:
+            self.consumer.has_room()
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -335,22 +371,26 @@ class Stream(asyncio.Protocol):
         self._write_session()
         if session.closed and not self._eof:
             self._eof = True
-            if self.on_end:
-                self.on_end()
+            self._tell_end()
+
+    def _tell_end(self) -> None:
+        if self.on_end:
+            self.on_end()
+        if self.consumer is not None:
+            self.consumer.has_ended()
 
     def _write_session(self) -> None:
         if self._session is not None and not self._closed and (data := self._session.take()):
             self.transport.write(data)
 
     def _fail(self, error: PeerError) -> None:
-        self._error = self._error or error
+        self._error = self._error or error.again()
         self._closed = True
         self.congested = False
         if self._writer and not self._writer.done():
-            self._writer.set_exception(self._error)
+            self._writer.set_exception(self._error.again())
         self._wake()
-        if self.on_end:
-            self.on_end()
+        self._tell_end()
 
     async def _wait_to_read(self) -> None:
         self._quiet = 0.0 if self.forgiving else self._quiet

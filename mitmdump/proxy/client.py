@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from ipaddress import ip_address
 from time import time
 
 from ..errors import PeerError, RemoteError, StreamError, TlsError
 from ..model.connection import Connection
-from ..model.flow import Flow
 from ..model.url import join_host_port
 from ..net.destination import Lookup
 from ..net.stream import Stream
 from ..wire.events import Event, RequestHead, Role
 from ..wire.http1 import Http1, Limits
+from ..wire.http2 import starts_like_http2
 from .channel import Channel
-from .exchange import Exchange
+from .handled import new_exchange
+from .http2client import Http2Client
 from .redirected import serve_redirected
-from .relay import pass_through, relay
 from .services import Services
+from .switching import relay_switched
 from .target import Origin, Target, connect_target, proxy_target, server_target
 from .tunnel import ESTABLISHED, tunnel
-from .upstreams import Upstreams
+from .upstreams import HTTP_1, HTTP_2, Upstreams
 
 # By the first byte, what clients speak whose proxy setting is not quite right.
 _OTHER_PROTOCOLS = {
@@ -55,6 +57,8 @@ async def serve(services: Services, sock: socket.socket, lookup: Lookup | None =
         return
     client = Client(services, stream)
     try:
+        for hook in services.hooks.client_connected:
+            await hook(client.connection)
         if destination:
             await serve_redirected(client, destination)
         else:
@@ -63,7 +67,7 @@ async def serve(services: Services, sock: socket.socket, lookup: Lookup | None =
         services.debug(f"{client.name}: {error}")
     finally:
         client.upstreams.close()
-        client.stream.close()
+        client.close()
         client.connection.timestamp_end = time()
 
 
@@ -79,13 +83,13 @@ def _refuse_other_protocols(data: bytes) -> None:
 
 
 class Client(Channel):
-    """A client that speaks HTTP/1.
+    """A client that speaks HTTP/1, until it is known to speak HTTP/2 (`http2client`).
 
-    `origin` is the server that its connection leads to, None while it speaks to us as to a proxy. `asked`: inside a
-    tunnel, it has sent a request.
+    `origin` is the server that its connection leads to, None while it speaks to us as to a proxy. `asked`: it has sent
+    a request. `speaks_http2`: it does, after all.
     """
 
-    __slots__ = ("asked", "connection", "name", "origin", "services", "upstreams")
+    __slots__ = ("asked", "connection", "name", "origin", "services", "speaks_http2", "upstreams")
 
     def __init__(self, services: Services, stream: Stream) -> None:
         settings = services.settings
@@ -98,12 +102,38 @@ class Client(Channel):
         self.upstreams = Upstreams(services)
         self.origin: Origin | None = None
         self.asked = False
+        self.speaks_http2 = False
 
     def target_of(self, head: RequestHead) -> Target:
         """Where a request goes. Raises RemoteError."""
         return proxy_target(head) if self.origin is None else server_target(head, self.origin)
 
-    def cut_off(self) -> None:
+    @property
+    def answering(self) -> bool:
+        """Has a final response head gone out?"""
+        return self.codec.response_started
+
+    @property
+    def has_left(self) -> bool:
+        """Has the client ended its side, with nothing more to come that we have not read?"""
+        return self.stream.ended and not (self.stream.has_data or self.codec.has_rest)
+
+    @property
+    def parting(self) -> PeerError:
+        """Why nothing more can be said to it."""
+        return StreamError("the client broke the connection before the response was complete")
+
+    def watch(self, on_end: Callable[[], object] | None) -> None:
+        """Tell when the client ends its side or is gone, also if it has already; None: tell no more."""
+        self.stream.on_end = on_end
+        if on_end and self.stream.ended:
+            on_end()
+
+    async def linger(self, seconds: float) -> None:
+        """End our side, and let a client that is still sending read our last words."""
+        await self.stream.linger(seconds)
+
+    def cut_off(self, _error: PeerError) -> None:
         """End the connection so that the client sees its response cut off, whatever frames it."""
         if self.codec.sends_until_close:
             self.stream.abort(StreamError("we cut the connection off"))
@@ -113,8 +143,26 @@ class Client(Channel):
     async def enter(self, origin: Origin) -> None:
         """Go on inside a tunnel to `origin`, with a fresh start of HTTP."""
         self.origin = origin
-        self.codec = Http1(Role.SERVER, self.codec.limits)
-        await self.run()
+        self.speak(Http1(Role.SERVER, self.codec.limits))
+        if self.connection.alpn == HTTP_2 or self.upstreams.prior_knowledge:
+            self.speaks_http2 = True
+            await Http2Client(self).run()
+        else:
+            await self.run()
+
+    def on(self, stream: Stream) -> Client:
+        """The same client on another stream, with a record of its own."""
+        return Client(self.services, stream)
+
+    def leave(self) -> None:
+        """Have done with a client that rests."""
+        self.close()
+
+    def close(self) -> None:
+        """End the connection; what was put off to the end of the turn is done before."""
+        self.services.turn.settle()
+        self.write_last()
+        self.stream.close()
 
     async def run(self) -> None:
         """Requests, one after the other. Raises StreamError or TlsError when the client breaks off."""
@@ -123,24 +171,21 @@ class Client(Channel):
             if isinstance(head, RequestHead) and head.method == b"CONNECT" and self.origin is None:
                 await self._connect(head)
                 return
-            if self.origin and not self.asked:
+            if not self.asked:
                 self.asked = True
-                self.services.refusals.accepted(self.connection.sni or self.origin.host)
-            exchange = Exchange(self)
+                if self.origin:
+                    self.services.refusals.accepted(self.connection.sni or self.origin.host)
+            exchange = new_exchange(self)
             await exchange.run(events)
             if exchange.switched:
-                upstream = exchange.switched
-                rest = self.codec.rest(), upstream.codec.rest()
-                if not exchange.recorded:
-                    await pass_through(self.services, self.stream, upstream.stream, *rest)
-                    return
-                flow = Flow("tcp", self.connection, upstream.connection, timestamp_start=time())
-                flow.metadata["upgraded_from"] = exchange.flow.id
-                await relay(self.services, flow, self.stream, upstream.stream, *rest)
+                await relay_switched(self, exchange)
                 return
             if not exchange.keep_alive:
                 return
             self.codec.start_next_cycle()
+        if self.speaks_http2:
+            self.upstreams.alpn = HTTP_2, HTTP_1
+            await Http2Client(self).run()
 
     async def _next_request(self) -> list[Event]:
         """The first events of the next request, [] when there is none.
@@ -168,7 +213,12 @@ class Client(Channel):
                 _refuse_other_protocols(first or await stream.peek(1))
             return await self.receive()
         except RemoteError as error:
-            await Exchange(self).refuse(error, error.head)
+            rest = self.codec.rest()
+            if not self.asked and self.origin is None and settings.http2 and starts_like_http2(rest):
+                stream.unread(rest)
+                self.speaks_http2 = True
+            else:
+                await new_exchange(self).refuse(error, error.head)
             return []
         finally:
             stream.patience, stream.forgiving = settings.timeout_quiet, True
@@ -180,7 +230,7 @@ class Client(Channel):
             if head.framing:
                 raise RemoteError("the client sent CONNECT with a body", 400)
         except RemoteError as error:
-            await Exchange(self).refuse(error, head)
+            await new_exchange(self).refuse(error, head)
             return
         self.send(ESTABLISHED)
         await self.flush()

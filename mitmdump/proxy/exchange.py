@@ -13,29 +13,28 @@ can rely on its being recorded.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from time import time
 from typing import TYPE_CHECKING
 
 from ..errors import PeerError, RemoteError, StreamError
 from ..filter import Stage
 from ..model.body import Body
-from ..model.flow import Error, Flow, Part
+from ..model.flow import Error, Flow, Part, WebSocket
 from ..model.headers import Headers, to_bytes, to_str
 from ..model.message import HttpMessage, Request, Response
 from ..sinks.tap import AnyTap, Taps
 from ..wire.events import Data, End, Event, RequestHead, ResponseHead
+from ..wire.handshake import grants_websocket, with_known_extensions
 from ..wire.head import CHUNKED, UNTIL_CLOSE
 from ..wire.hop import asks_for_upgrade, end_to_end, with_upgrade, without
 from . import onboarding, pages
 from .policy import Treatment, names_of
 from .target import Target, named_server, with_host
-from .upstreams import Upstream
 
 if TYPE_CHECKING:
-    from .client import Client
+    from .sides import ClientSide, ServerSide
 
-# RFC 9110 section 9.2.2: what may be repeated when a connection closed before an answer came.
-IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 LINGER_SECONDS = 2.0
 
 
@@ -46,38 +45,35 @@ class Exchange:
     upstream connection if both sides have left HTTP (status 101). `recorded`: it is of a host that is to be recorded.
     """
 
-    def __init__(self, client: Client) -> None:
+    keep_alive = False
+    recorded = True
+    switched: ServerSide | None = None
+    _upstream: ServerSide | None = None
+    _upload: asyncio.Task[None] | None = None
+    _upgrade_asked = False
+    _is_repeated = False
+    _request_done = False
+    _response_done = False
+    _finished = False
+    _is_for_us = False
+
+    def __init__(self, client: ClientSide) -> None:
         self.client = client
         self.flow = Flow("http", client.connection, timestamp_start=time())
-        self.keep_alive = False
-        self.recorded = True
-        self.switched: Upstream | None = None
         self._tap: AnyTap = client.services.outlet.tap(self.flow)
-        self._upstream: Upstream | None = None
-        self._upload: asyncio.Task[None] | None = None
-        self._upgrade_asked = False
-        self._request_done = False
-        self._response_done = False
-        self._finished = False
-        self._is_for_us = False
 
     async def run(self, events: list[Event]) -> None:
         """Do the exchange that begins with `events`."""
         try:
             target = self._begin(events[0])
-            if self._is_for_us:
-                await self._answer(events)
-            elif isinstance(events[-1], End):
-                await self._download(await self._ask(target, events))
-            else:
-                await self._ask_while_uploading(target, events)
+            await self._serve(target, events)
         except PeerError as error:
             await self._fail(error)
-        except asyncio.CancelledError:
-            self._record_end("the proxy was stopped before the exchange was complete")
+        except asyncio.CancelledError as reason:
+            self._record_end(str(reason) or "the proxy was stopped before the exchange was complete")
             raise
         finally:
-            self.client.stream.on_end = None
+            self.client.watch(None)
             self._release()
 
     async def refuse(self, error: PeerError, head: RequestHead | None = None) -> None:
@@ -87,29 +83,58 @@ class Exchange:
         self._tap.reached(Stage.REQUEST_HEAD)
         await self._fail(error)
 
+    @property
+    def tap(self) -> AnyTap:
+        """The sinks' hold on the flow, for who goes on with it."""
+        return self._tap
+
+    # -- what `handled` changes ---------------------------------------------------------------------------------------
+
+    async def _serve(self, target: Target, events: list[Event]) -> None:
+        """Answer a request that begins with `events`, and do not end before its end."""
+        self._tap.reached(Stage.REQUEST_HEAD)
+        if self._is_for_us:
+            await self._give_page(events)
+        elif isinstance(events[-1], End):
+            await self._download(await self._ask(target, events))
+        else:
+            await self._ask_while_uploading(target, events)
+
+    async def _reach(self, target: Target) -> ServerSide:
+        """Who is to be asked. Raises ConnectError."""
+        upstreams, origin = self.client.upstreams, target.origin
+        return upstreams.idle(origin, self.flow) or await upstreams.connect(origin, self.flow)
+
+    def _receive_request(self) -> Awaitable[list[Event]]:
+        """More of the request. Raises PeerError."""
+        return self.client.receive()
+
+    def _receive_response(self) -> Awaitable[list[Event]]:
+        """More of the response. Raises PeerError."""
+        assert self._upstream
+        return self._upstream.receive()
+
     # -- the request --------------------------------------------------------------------------------------------------
 
     def _begin(self, head: Event) -> Target:
         """The request's part of the flow, and where it goes. Raises RemoteError."""
         assert isinstance(head, RequestHead)
         request = self._take(head)
-        try:
-            target = self.client.target_of(head)
-            origin = target.origin
-            request.scheme, request.host, request.port = origin.scheme, origin.host, origin.port
-            request.authority, request.path = target.authority, target.path
-            self._choose(head, target)
-            return target
-        finally:
-            self._tap.reached(Stage.REQUEST_HEAD)
+        target = self.client.target_of(head)
+        origin = target.origin
+        request.scheme, request.host, request.port = origin.scheme, origin.host, origin.port
+        request.authority, request.path = target.authority, target.path
+        self._choose(head, target)
+        return target
 
     def _choose(self, head: RequestHead, target: Target) -> None:
         """Is this for us to answer, or to be recorded? What is inside TLS was chosen when that began."""
         services, origin = self.client.services, target.origin
-        host, port = named_server(head, target)
-        self._is_for_us = services.onboards(host)
+        if services.settings.onboarding:
+            self._is_for_us = services.onboards(named_server(head, target)[0])
         if self._is_for_us or origin.scheme != "http" or not services.policy:
             return
+        host, port = named_server(head, target)
         names = [*names_of(host, port), *names_of(origin.host, origin.port)]
         if services.policy.treatment(names) is Treatment.UNTOUCHED:
             self.recorded, self._tap = False, Taps(())
@@ -118,100 +143,105 @@ class Exchange:
     def _take(self, head: RequestHead) -> Request:
         """The flow's request, as it was received."""
         self.flow.request = request = Request(
-            http_version=to_str(head.version),
+            http_version=head.version.decode(),
             headers=Headers(head.fields),
             method=to_str(head.method),
             path=to_str(head.target),
             timestamp_start=self.flow.timestamp_start,
         )
+        if head.version == b"HTTP/2":
+            self.flow.metadata["stream_id"] = head.stream_id
         return request
 
     async def _ask(self, target: Target, events: list[Event]) -> list[Event]:
-        """Send a whole request, and return the first events of the response.
-
-        A connection that was used before may just have been closed by the server; then a request that may be repeated
-        is, once, on a new one (RFC 9112 section 9.3.1).
-        """
-        upstreams = self.client.upstreams
+        """Send a whole request, and return the first events of the response. What may be repeated is, once."""
+        client, head = self.client, events[0]
         while True:
-            upstream = upstreams.idle(target.origin, self.flow) or await upstreams.connect(target.origin, self.flow)
-            self._upstream = upstream
+            self._upstream = upstream = await self._reach(target)
             try:
                 self._send_request(upstream, target, events)
                 upstream.write()  # however slow the server takes it, its answer may come before it has it all
-                self._watch_client()
-                return await upstream.receive()
+                client.watch(self._client_ended)
+                return await self._receive_response()
             except (RemoteError, StreamError) as error:
-                if not (upstream.used and upstream.codec.idle and self._repeatable(events)):
+                assert isinstance(head, RequestHead)
+                if client.broken or self._is_repeated or not upstream.may_repeat(head.method):
                     raise
-                self.client.services.debug(f"asking again on a new connection: {error}")
-                upstream.stream.close()
+                self._is_repeated = True
+                client.services.debug(f"asking again on a new connection: {error}")
+                upstream.close()
                 self._upstream = None
 
-    def _repeatable(self, events: list[Event]) -> bool:
-        head = events[0]
-        return isinstance(head, RequestHead) and head.method in IDEMPOTENT and not self.client.stream.broken
-
     async def _ask_while_uploading(self, target: Target, events: list[Event]) -> None:
-        upstreams = self.client.upstreams
-        upstream = upstreams.idle(target.origin, self.flow) or await upstreams.connect(target.origin, self.flow)
-        self._upstream = upstream
+        self._upstream = upstream = await self._reach(target)
         self._send_request(upstream, target, events)
         self._upload = asyncio.create_task(self._send_rest(upstream))
         try:
-            self._watch_client()
-            await self._download(await upstream.receive())
-            if upstream.codec.keep_alive and self._is_sending:
-                await self._upload  # answered early, but the server goes on reading
+            self.client.watch(self._client_ended)
+            await self._download(await self._receive_response())
+            if upstream.keeps_alive and self._is_sending:  # answered early, but the server goes on reading
+                upstream.watch(self._server_ended)
+                await asyncio.wait({self._upload})
+                upstream.watch(None)
         finally:
             self._upload.cancel()
             await asyncio.wait({self._upload})  # until it has let go of the client's stream
-        self._finish()
+        if not self.flow.websocket:
+            self._finish()
         if not self._request_done:  # what still comes must not destroy the answer
             self.keep_alive = False
-            await self.client.stream.linger(LINGER_SECONDS)
+            await self.client.linger(LINGER_SECONDS)
 
-    def _send_request(self, upstream: Upstream, target: Target, events: list[Event]) -> None:
+    def _send_request(self, upstream: ServerSide, target: Target, events: list[Event]) -> None:
         """Queue what is here of a request, in origin-form."""
-        head = events[0]
+        head, *rest = events
         assert isinstance(head, RequestHead)
         self._upgrade_asked = asks_for_upgrade(head)
         fields = with_upgrade(head) if self._upgrade_asked else end_to_end(head)
-        if target.authority:
+        if self._upgrade_asked and self._reads_websockets:
+            fields = with_known_extensions(fields)
+        if target.authority and not head.authority:
             fields = with_host(fields, target.authority)
         path = head.target if head.target[:1] == b"/" else to_bytes(target.path)
-        upstream.send(RequestHead(head.method, path, fields, head.version, framing=head.framing))
-        if not self._request_done:
-            self._pass_request(upstream, events[1:])
-            return
-        for event in events[1:]:  # asked again: that much is recorded already
-            upstream.send(event)
+        version = b"HTTP/1.1" if self._upgrade_asked else head.version
+        sent = RequestHead(head.method, path, fields, version, framing=head.framing)
+        if head.authority:
+            sent.scheme, sent.authority, sent.protocol = head.scheme, head.authority, head.protocol
+            sent.survey = head.survey
+        upstream.send(sent)
+        self._pass_request(upstream, rest)
 
-    async def _send_rest(self, upstream: Upstream) -> None:
+    async def _send_rest(self, upstream: ServerSide) -> None:
         """Pass the rest of the request on, beside waiting for the response.
 
         What the client does wrong here breaks the upstream connection with that error, and so ends the waiting. That
         the server takes no more is no error yet: its response says why, if it sent one.
         """
-        client = self.client
         try:
             while not self._request_done:
                 try:
                     await upstream.flush()
                 except PeerError:
                     return
-                events = await client.receive()
+                events = await self._receive_request()
                 self._pass_request(upstream, events)
             await upstream.flush()
         except PeerError as error:
             if self._response_done:  # so nobody waits there who would record it
                 self._record_end(str(error))
-            if not upstream.stream.broken:
-                upstream.stream.abort(error)
+            if not upstream.broken:
+                upstream.abort(error)
 
-    def _pass_request(self, upstream: Upstream, events: list[Event]) -> None:
+    def _server_ended(self) -> None:
+        """The server has answered, and takes no more of the request."""
+        if self._upload and not self.client.broken:
+            self._upload.cancel()
+
+    def _pass_request(self, upstream: ServerSide, events: list[Event]) -> None:
+        is_repeated = self._request_done  # so all of it is recorded already
         for event in events:
-            self._note_request(event)
+            if not is_repeated:
+                self._note_request(event)
             upstream.send(event)
 
     def _note_request(self, event: Event) -> None:
@@ -223,7 +253,8 @@ class Exchange:
         elif type(event) is End:
             self._request_done = True
             self._end_message(request, event)
-            self._tap.reached(Stage.RESPONSE_HEAD if self.flow.response else Stage.REQUEST)
+            if self._tap.wanted is None:
+                self._tap.reached(Stage.RESPONSE_HEAD if self.client.answering else Stage.REQUEST)
 
     @property
     def _is_sending(self) -> bool:
@@ -236,28 +267,21 @@ class Exchange:
 
     # -- the response -------------------------------------------------------------------------------------------------
 
-    def _watch_client(self) -> None:
-        """From now on, a client that goes away takes the upstream with it."""
-        self.client.stream.on_end = self._client_ended
-        if self.client.stream.ended:
-            self._client_ended()
-
     def _client_ended(self) -> None:
         """The client has ended its side, or is gone. The server learns it, as it would without us in between."""
-        upstream, stream = self._upstream, self.client.stream
+        upstream, client = self._upstream, self.client
         if upstream is None:
             return
-        if stream.broken:
-            upstream.stream.abort(StreamError("the client broke the connection before the response was complete"))
-        elif self._request_done and not self.client.codec.has_rest and not stream.has_data:
+        if client.broken:
+            upstream.abort(client.parting)
+        elif self._request_done and client.has_left:
             # Mostly it has gone altogether, which TCP does not tell until something is sent to it.
-            upstream.stream.patience = min(upstream.stream.patience, self.client.services.settings.timeout_head)
-            upstream.stream.write_eof()
+            upstream.end(client.services.settings.timeout_head)
 
     async def _download(self, events: list[Event]) -> None:
         """Pass the response on, until its end."""
-        client, upstream, tap = self.client, self._upstream, self._tap
-        send = client.codec.send
+        client, tap = self.client, self._tap
+        send = client.send
         while True:
             for event in events:
                 if type(event) is Data:
@@ -271,11 +295,19 @@ class Exchange:
                 elif type(event) is ResponseHead:
                     self._pass_head(event)
             if self._response_done:
-                client.write()
+                self._write_end()
                 return
             await client.flush()
-            assert upstream
-            events = await upstream.receive()
+            events = await self._receive_response()
+
+    def _write_end(self) -> None:
+        """Let the last bytes leave, once what was recorded is written."""
+        client, turn = self.client, self.client.services.turn
+        if self.keep_alive:
+            turn.put_off(client.write_last)
+        else:  # the connection will be closed, or be used for something else
+            turn.settle()
+            client.write()
 
     def _pass_head(self, head: ResponseHead) -> None:
         """Pass a response head on, and if it is final begin the flow's response."""
@@ -287,18 +319,22 @@ class Exchange:
             if flow.request.http_version != "HTTP/1.0":  # which knows no interim responses (RFC 9110 section 15.2)
                 client.send(ResponseHead(head.status, self._bodiless(head), head.reason, head.version))
             return
-        flow.response = Response(
-            http_version=to_str(head.version),
+        flow.response = self._response_of(head)
+        if self._request_done and self._tap.wanted is None:
+            self._tap.reached(Stage.RESPONSE_HEAD)
+        client.send(self._forwarded(head))
+        if head.status == 101:
+            self._switch(head)
+
+    def _response_of(self, head: ResponseHead) -> Response:
+        """The flow's response, as it was received."""
+        return Response(
+            http_version=head.version.decode(),
             headers=Headers(head.fields),
             status_code=head.status,
             reason=to_str(head.reason),
             timestamp_start=time(),
         )
-        if self._request_done:
-            self._tap.reached(Stage.RESPONSE_HEAD)
-        client.send(self._forwarded(head))
-        if head.status == 101:
-            self._switch()
 
     def _forwarded(self, head: ResponseHead) -> ResponseHead:
         """The response head as the client gets it; decides whether its connection stays open."""
@@ -307,7 +343,7 @@ class Exchange:
         is_http10 = self.flow.request.http_version == "HTTP/1.0"
         status = head.status
         if status == 101:
-            return ResponseHead(status, with_upgrade(head), head.reason, head.version)
+            return ResponseHead(status, with_upgrade(head), head.reason)
         if status == 426 and asks_for_upgrade(head):  # which is about Upgrade (RFC 9110 section 15.5.22)
             fields = with_upgrade(head)
         elif status == 204:
@@ -318,22 +354,30 @@ class Exchange:
         if is_http10 and framing == CHUNKED:  # it cannot read chunks; the close ends the body instead
             fields, framing = without(fields, {b"transfer-encoding"}), UNTIL_CLOSE
         self.keep_alive = (
-            client.codec.keep_alive
-            and (self._request_done or (upstream is not None and upstream.codec.keep_alive and self._is_sending))
-            and head.version == b"HTTP/1.1"
-            and not (upstream and upstream.codec.reads_until_close)
+            client.keeps_alive
+            and (self._request_done or (upstream is not None and upstream.keeps_alive and self._is_sending))
+            and head.version != b"HTTP/1.0"
+            and framing != UNTIL_CLOSE
             and not client.services.stopping
         )
         if not self.keep_alive and not is_http10:
-            fields.append((b"Connection", b"close"))
+            fields = [*fields, (b"Connection", b"close")]
         return ResponseHead(status, fields, head.reason, head.version, framing=framing)
 
     def _bodiless(self, head: ResponseHead) -> list[tuple[bytes, bytes]]:
         """The fields of a response that has no body, without what would announce one (RFC 9110 section 8.6)."""
         return without(end_to_end(head), {b"content-length", b"transfer-encoding"})
 
-    def _switch(self) -> None:
+    @property
+    def _reads_websockets(self) -> bool:
+        return self.recorded and self.client.services.settings.websocket
+
+    def _switch(self, head: ResponseHead) -> None:
+        """Leave HTTP. The flow goes on if that is for a WebSocket: who relays that ends it."""
         self.switched = self._upstream
+        assert self.flow.request
+        if self._reads_websockets and grants_websocket(self.flow.request.headers.fields, head.fields):
+            self.flow.websocket = WebSocket()
         self._end_response(End())
 
     def _end_response(self, end: End) -> None:
@@ -342,10 +386,10 @@ class Exchange:
         self._response_done = True
         if not self.switched:
             self.client.send(end)
-        if self._request_done:
+        if self._request_done and not self.flow.websocket:
             self._finish()
 
-    async def _answer(self, events: list[Event]) -> None:
+    async def _give_page(self, events: list[Event]) -> None:
         """Be the server of the page for new clients. Raises RemoteError."""
         request = self.flow.request
         assert request
@@ -383,14 +427,15 @@ class Exchange:
         """Record what went wrong, and tell the client if it can still be told."""
         client, request = self.client, self.flow.request
         self._record_end(str(error))
+        client.services.turn.settle()
         client.services.debug(str(error))
         if self._upstream:
-            self._upstream.stream.close()
+            self._upstream.close()
         self.keep_alive = False
-        if client.stream.broken:
+        if client.broken:
             return
-        if client.codec.response_started:
-            client.cut_off()
+        if client.answering:
+            client.cut_off(error)
             return
         method = request.method if request else ""
         for event in pages.page(error.status, str(error), time(), close=True, head_only=method == "HEAD"):
@@ -399,15 +444,14 @@ class Exchange:
             await client.flush()
         except PeerError:
             return  # it did not wait for it
-        await client.stream.linger(LINGER_SECONDS)
+        await client.linger(LINGER_SECONDS)
 
     def _release(self) -> None:
         """The upstream connection goes back, if it is of use to the next request."""
         upstream = self._upstream
         if upstream is None or self.switched:
             return
-        upstream.used += 1
         if self._request_done and self._finished and not self.flow.error:
             self.client.upstreams.give_back(upstream)
         else:
-            upstream.stream.close()
+            upstream.close()

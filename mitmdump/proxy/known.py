@@ -2,17 +2,18 @@
 
 The client's handshake needs two things of the server's: the names for a leaf, and the protocol that was agreed on. For
 a server that was seen a moment ago both are known. If it then turns out to be another, nothing is lost: no request
-leaves before its certificate was verified anew, and the entry is forgotten.
-
-That holds as long as we speak HTTP/1.1 only, which is what is spoken with any choice of ALPN that we make, and without.
+leaves before its certificate was verified anew, the entry is forgotten, and where the protocol is another, each side is
+spoken to in its own.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
-from typing import NamedTuple
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple, Protocol
 
+from ..model.flow import Flow
+from ..net.stream import Stream, Streams
 from ..tls.names import LeafNames
 
 # A certificate is changed every few weeks, a server's configuration by somebody who will look whether it has worked.
@@ -27,6 +28,26 @@ class Known(NamedTuple):
 
     names: LeafNames
     alpn: bytes | None
+
+
+class RecordedServers(Protocol):
+    """Servers that are known from a recording, which stands in for them.
+
+    `sealed`: no connection is made to any server, whatever is asked.
+    """
+
+    sealed: bool
+
+    def server(self, asked: str, port: int, offers: Sequence[bytes]) -> Known | None:
+        """What the server of this name, or address, is to be like for a client that offers these protocols.
+
+        None: that is for the server itself to say.
+        """
+        ...
+
+    async def stand_in(self, flow: Flow, streams: Streams) -> Stream | None:
+        """A connection to somebody who answers the request of this flow in the server's place, if there is one."""
+        ...
 
 
 class KnownServers:

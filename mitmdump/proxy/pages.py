@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 from ..wire.events import Data, End, Event, ResponseHead
 
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><title>{title}</title></head>
@@ -18,9 +19,9 @@ _PAGE = """<!DOCTYPE html>
 
 def page(status: int, text: str, now: float, *, close: bool, head_only: bool = False) -> list[Event]:
     """The events of a whole response that says `text` to a person; `now` in Unix seconds."""
-    phrase = HTTPStatus(status).phrase
+    phrase = _PHRASES.get(status, "")
     sentence = text[:1].upper() + text[1:] + "."
-    body = _PAGE.format(title=f"{status} {phrase}", text=escape(sentence)).encode("ascii", "xmlcharrefreplace")
+    body = _PAGE.format(title=f"{status} {phrase}".rstrip(), text=escape(sentence)).encode("ascii", "xmlcharrefreplace")
     fields = [
         (b"Date", formatdate(now, usegmt=True).encode()),
         (b"Content-Type", b"text/html; charset=utf-8"),

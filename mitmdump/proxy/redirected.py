@@ -1,8 +1,8 @@
 """Transparent mode: clients that a packet filter has sent here, and that know of no proxy.
 
-Where such a client was going takes the place of a CONNECT, and all else is as in a tunnel (`tunnel`), but that what is
-not inside TLS may be HTTP, too. Its requests go to that address, whatever Host they name. Without a server name in its
-ClientHello, the server's certificate has to be for that address.
+Where such a client was going takes the place of a CONNECT, and all else is as in a tunnel (`tunnel`). Its requests go
+to that address, whatever Host they name. Without a server name in its ClientHello, the server's certificate has to be
+for that address.
 
 Refused is what would lead in circles (`net.loops`): our own connections to servers, which have been sent back to us,
 and clients that were not sent here but have connected to us themselves.
@@ -37,7 +37,7 @@ async def serve_redirected(client: Client, destination: Address) -> None:
     elif is_own(destination, services.own_addresses):
         await _refuse(client, destination)
     else:
-        await tunnel(client, Origin("https", *destination), http=True)
+        await tunnel(client, Origin("https", *destination))
 
 
 async def _refuse(client: Client, destination: Address) -> None:

@@ -7,7 +7,7 @@ half open.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import time
 
 from ..errors import PeerError, StreamError
@@ -19,19 +19,33 @@ from .services import Services
 
 # Called with who sent some bytes (the client?), and with them.
 Note = Callable[[bool, bytes], object]
+# The same, where handlers look at them: gives what is to be passed on.
+Offer = Callable[[bool, bytes], Awaitable[bytes]]
 
 
 async def relay(services: Services, flow: Flow, client: Stream, server: Stream, first: bytes, reply: bytes) -> None:
     """Relay until both sides have ended, then close both; `first` and `reply` were read of them already."""
-    tap = services.outlet.tap(flow)
+    tap, hooks = services.outlet.tap(flow), services.hooks
     tap.reached(Stage.REQUEST_HEAD)
 
     def note(from_client: bool, data: bytes) -> None:
         tap.message(Message(from_client, "raw", time(), data))
 
+    async def offer(from_client: bool, data: bytes) -> bytes:
+        message = Message(from_client, "raw", time(), data)
+        for hook in hooks.tcp_message:
+            await hook(flow, message)
+            if not message.content:
+                return b""
+        tap.message(message)
+        return message.content
+
     try:
-        if error := await _both_ways(services, client, server, first, reply, note):
+        seen = offer if hooks.tcp_message else None
+        if error := await _both_ways(services, client, server, first, reply, note, seen):
             flow.error = Error(str(error), time())
+            for hook in hooks.error:
+                await hook(flow)
     except asyncio.CancelledError:
         flow.error = Error("the proxy was stopped before the connection was closed", time())
         raise
@@ -48,7 +62,13 @@ async def pass_through(services: Services, client: Stream, server: Stream, first
 
 
 async def _both_ways(
-    services: Services, client: Stream, server: Stream, first: bytes, reply: bytes, note: Note | None
+    services: Services,
+    client: Stream,
+    server: Stream,
+    first: bytes,
+    reply: bytes,
+    note: Note | None,
+    offer: Offer | None = None,
 ) -> PeerError | None:
     """Relay until both sides have ended, then close both; gives what broke them, if something did."""
     for stream in (client, server):
@@ -56,8 +76,8 @@ async def _both_ways(
     broken: PeerError | None = None
     try:
         async with asyncio.TaskGroup() as directions:
-            directions.create_task(_pass(client, server, first, note, from_client=True))
-            directions.create_task(_pass(server, client, reply, note, from_client=False))
+            directions.create_task(_pass(client, server, first, note, offer, from_client=True))
+            directions.create_task(_pass(server, client, reply, note, offer, from_client=False))
     except* PeerError as errors:
         error = errors.exceptions[0]
         assert isinstance(error, PeerError)
@@ -70,13 +90,18 @@ async def _both_ways(
     return broken
 
 
-async def _pass(source: Stream, sink: Stream, data: bytes, note: Note | None, *, from_client: bool) -> None:
+async def _pass(
+    source: Stream, sink: Stream, data: bytes, note: Note | None, offer: Offer | None, *, from_client: bool
+) -> None:
     """One direction, until its end, which is passed on as well."""
     data = data or await source.read()
     while data:
-        if note:
+        if offer:
+            data = await offer(from_client, data)
+        elif note:
             note(from_client, data)
-        sink.write(data)
+        if data:
+            sink.write(data)
         if sink.congested:
             await sink.drain()
         data = await source.read()

@@ -6,17 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..handlers.hooks import Hooks
 from ..model.connection import Address
 from ..net.stream import Streams
+from ..net.turn import Turn
 from ..settings import Settings
 from ..sinks.tap import Outlet, Outlets
 from ..tls.contexts import Contexts
 from . import onboarding
-from .known import KnownServers
+from .known import KnownServers, RecordedServers
 from .policy import Policy, Refusals
 
 if TYPE_CHECKING:
     from .client import Client
+    from .http2client import Http2Client
 
 
 @dataclass(slots=True)
@@ -32,15 +35,20 @@ class Services:
     warn: Callable[[str], object]
     debug: Callable[[str], object]
     streams: Streams = field(default_factory=Streams)
+    hooks: Hooks = field(default_factory=Hooks)
     known: KnownServers = field(default_factory=KnownServers)
+    recorded: RecordedServers | None = None
     own_addresses: list[Address] = field(default_factory=list)
-    idle: dict[Client, None] = field(default_factory=dict)
+    idle: dict[Client | Http2Client, None] = field(default_factory=dict)
     stopping: bool = False
     policy: Policy = field(init=False)
     refusals: Refusals = field(init=False)
+    turn: Turn = field(init=False)
     _warned: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self.turn = Turn(self.outlet.settle)
+        self.outlet.put_off_settling(self.turn.soon)
         self.policy = Policy(self.settings, self.warn)
         self.refusals = Refusals(enabled=self.settings.fail_open)
 
@@ -56,7 +64,7 @@ class Services:
         """Close up to `count` connections that wait for a client's next request, those that wait longest first."""
         for client in list(self.idle)[:count]:
             del self.idle[client]
-            client.stream.close()
+            client.leave()
 
     def refuse_public(self, address: Address | None) -> None:
         """Say, once, that clients from the public internet are refused."""

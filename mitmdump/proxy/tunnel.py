@@ -6,11 +6,15 @@ by our CA. Only then is the client's handshake taken up, with the bytes that wer
 connection, never two, and a client that trusts our CA sees the server's own names. What a server was like a moment ago
 it is expected to be still (`known`); then nobody waits for the other's handshake.
 
+Which version of HTTP is spoken (ALPN) is for the server to say, out of what the client offers and we speak: to the
+client we say what the server has said to us. Where a server has changed its mind since a moment ago, each of the two is
+spoken to in its own version.
+
 If the server cannot be reached, or its certificate is not accepted, the client gets its handshake all the same, and a
 page that says what went wrong in answer to its request.
 
-Anything else is relayed as it is, but for HTTP in a connection that was redirected. A client that keeps silent may be
-waiting for the server to speak first, as in SMTP or SSH; after `GREETING_SECONDS` it is given the chance.
+HTTP is understood without TLS, too; anything else is relayed as it is. A client that keeps silent may be waiting for
+the server to speak first, as in SMTP or SSH; after `GREETING_SECONDS` it is given the chance.
 """
 
 from __future__ import annotations
@@ -29,24 +33,25 @@ from ..tls.clienthello import ClientHello, parse_client_hello, starts_like_tls
 from ..tls.names import LeafNames
 from ..wire.events import ResponseHead
 from ..wire.head import starts_like_http
+from ..wire.http2 import starts_like_http2
 from .known import Known
 from .policy import PINNED_SECONDS, Treatment, names_of
 from .relay import pass_through, relay
 from .target import Origin
-from .upstreams import HTTP_1, Upstreams
+from .upstreams import HTTP_1, Upstreams, alpn_offer
 
 if TYPE_CHECKING:
     from .client import Client
+    from .services import Services
 
 GREETING_SECONDS = 0.5
 ESTABLISHED = ResponseHead(200, [], b"Connection established")
 
 
-async def tunnel(client: Client, origin: Origin, *, http: bool = False) -> None:
+async def tunnel(client: Client, origin: Origin) -> None:
     """Do what a client that was answered a CONNECT to `origin` wants to do in there, until its end.
 
-    With `http`, requests are understood outside of TLS as well. Raises StreamError when the client is gone before it
-    says anything.
+    Raises StreamError when the client is gone before it says anything.
     """
     stream, services = client.stream, client.services
     connection = Connection("server", address=(origin.host, origin.port))
@@ -54,20 +59,20 @@ async def tunnel(client: Client, origin: Origin, *, http: bool = False) -> None:
     names = names_of(origin.host, origin.port)
     opened: Stream | None = None
     try:
-        if services.onboards(origin.host):
-            http = True
-        elif services.policy.ignores(names):
-            await _pass(client, origin, connection, None)
-            return
-        elif not await _sends_within(stream, 1, GREETING_SECONDS):
-            opened = await client.upstreams.open(plain, connection)
-            await _either_speaks(stream, opened)
+        if not services.onboards(origin.host):
+            if services.policy.ignores(names):
+                await _pass(client, origin, connection, None)
+                return
+            if not await _sends_within(stream, 1, GREETING_SECONDS):
+                opened = await client.upstreams.open(plain, connection)
+                await _either_speaks(stream, opened)
         if opened is None or not (opened.has_data or opened.ended):
             if await _is_tls(client):
                 await _intercept(client, origin, connection, opened)
                 return
-            if http and services.policy.treatment(names) is not Treatment.RAW and await speaks_http(client):
+            if services.policy.treatment(names) is not Treatment.RAW and await speaks_http(client):
                 origin = origin._replace(scheme="http")
+                client.upstreams.prior_knowledge = starts_like_http2(await stream.peek(1))
                 if opened:
                     client.upstreams.keep(client.upstreams.adopt(opened, connection, origin))
                 await client.enter(origin)
@@ -136,7 +141,7 @@ async def _is_tls(client: Client) -> bool:
 
 
 async def speaks_http(client: Client) -> bool:
-    """Does the client send an HTTP/1 request? What could still become one is waited for, but a first word not for long:
+    """Does the client send an HTTP request? What could still become one is waited for, but a first word not for long:
     the client of another protocol may be waiting for an answer to it.
     """
     data = await client.stream.peek(1)
@@ -145,7 +150,7 @@ async def speaks_http(client: Client) -> bool:
         if not await _sends_within(client.stream, len(data) + 1, seconds):
             return False
         data = await client.stream.peek(1)
-    return bool(answer)
+    return bool(answer) or (client.services.settings.http2 and starts_like_http2(data))
 
 
 def record_failure(client: Client, connection: Connection, error: PeerError) -> None:
@@ -167,6 +172,7 @@ async def _intercept(client: Client, origin: Origin, connection: Connection, ope
         treatment, reached = await _treatment(client, hello, origin, connection, opened)
         if treatment is Treatment.INTERCEPT:
             client.upstreams = await _handshakes(client, hello, origin, connection, reached)
+            client.upstreams.settle(client.connection.alpn)
         elif isinstance(reached, ConnectError):
             raise reached
         elif treatment is Treatment.RAW:
@@ -245,7 +251,7 @@ async def _intercept_raw(
         await upstreams.secure(opened, origin, connection)
     asked = hello.sni or origin.host
     try:
-        await _be_the_server(client, hello, asked, _found(connection, hello, asked))
+        await _be_the_server(client, hello, asked, _found(client.services, connection, hello, asked))
     except BaseException:
         opened.close()
         raise
@@ -271,7 +277,12 @@ async def _handshakes(
     """The handshakes with both sides. Raises TlsError, StreamError or CertificateError where the client's fails."""
     services, asked = client.services, hello.sni or origin.host
     if services.onboards(asked):
-        await _be_the_server(client, hello, asked, _found(connection, hello, asked))
+        await _be_the_server(client, hello, asked, _found(services, connection, hello, asked))
+        return Upstreams(services, hello)
+    stands_in = services.recorded if not isinstance(opened, Stream) else None
+    offers = alpn_offer(hello, http2=services.settings.http2)
+    if stands_in and (recorded := stands_in.server(asked, origin.port, offers)):
+        await _be_the_server(client, hello, asked, recorded)
         return Upstreams(services, hello)
     server = (origin, hello.sni, hello.alpn)
     known = services.known.get(server, time()) if services.settings.upstream_cert else None
@@ -279,9 +290,9 @@ async def _handshakes(
     try:
         if known is None:
             await reaching
-        await _be_the_server(client, hello, asked, known or _found(connection, hello, asked))
+        await _be_the_server(client, hello, asked, known or _found(services, connection, hello, asked))
         upstreams = await reaching
-        found = _found(connection, hello, asked)
+        found = _found(services, connection, hello, asked)
     except BaseException:
         await _give_up(reaching)
         if isinstance(opened, Stream):  # where that was cancelled before it began
@@ -325,10 +336,13 @@ async def _reach(
     return upstreams
 
 
-def _found(connection: Connection, hello: ClientHello, asked: str) -> Known:
+def _found(services: Services, connection: Connection, hello: ClientHello, asked: str) -> Known:
     """What a server is like, or what we have to be like if it could not be reached. Raises CertificateError."""
-    failed = connection.timestamp_tls_setup is None
-    alpn = HTTP_1 if failed and HTTP_1 in hello.alpn else connection.alpn
+    alpn = connection.alpn
+    if connection.timestamp_tls_setup is None:
+        offers = alpn_offer(hello, http2=services.settings.http2)
+        is_open = not services.settings.upstream_cert and HTTP_1 in offers  # which every server speaks
+        alpn = HTTP_1 if is_open else next(iter(offers), None)
     return Known(LeafNames.from_chain(connection.certificate_list, asked), alpn)
 
 

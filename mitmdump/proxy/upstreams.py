@@ -1,9 +1,15 @@
-"""The server connections of one client connection: reused where they are idle, opened where they are not."""
+"""The server connections of one client connection: reused where they are idle, opened where they are not.
+
+A client that speaks HTTP/2 asks for several things at once. A server that does, too, gets them all on one connection,
+and on one more when it takes no more streams on the first: to wait for a stream that may stay open for hours (a feed, a
+call) could be to wait for ever. Any other server gets a connection for each. There are never more of either than the
+streams that the client may have open.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import time
 
 from ..errors import CertificateError, ConnectError, StreamError, TlsError
@@ -15,13 +21,16 @@ from ..net.upstream import connect
 from ..tls.clienthello import ClientHello
 from ..wire.events import Role
 from ..wire.http1 import Http1, Limits
+from ..wire.http2 import Limits as Http2Limits
 from .channel import Channel
+from .http2server import Http2Server, ServerLane
 from .services import Services
+from .sides import IDEMPOTENT, ServerSide
 from .target import Origin
 
 # A client that spreads its requests over many servers is served; that it comes back to more than these is not likely.
-MAX_IDLE = 8
-HTTP_1 = b"http/1.1"
+MAX_IDLE = 16
+HTTP_1, HTTP_2 = b"http/1.1", b"h2"
 
 
 class Upstream(Channel):
@@ -44,14 +53,34 @@ class Upstream(Channel):
     @property
     def quiet(self) -> bool:
         """A server that has ended, or sent what nobody asked for, is not asked again."""
-        return not (self.stream.ended or self.stream.write_ended or self.stream.has_data or self.codec.has_rest)
+        stream = self.stream
+        return not (stream.ended or stream.write_ended or stream.has_data or self.codec.has_rest)
+
+    def may_repeat(self, method: bytes) -> bool:
+        """A connection that was used before may just have been closed by the server; then a request that does no harm
+        twice may be sent again (RFC 9112 section 9.3.1).
+        """
+        return bool(self.used) and self.codec.idle and method in IDEMPOTENT
+
+    def watch(self, on_end: Callable[[], object] | None) -> None:
+        """Tell when the server ends its side or is gone, also if it has already; None: tell no more."""
+        self.stream.on_end = on_end
+        if on_end and self.stream.ended:
+            on_end()
+
+    def end(self, seconds: float) -> None:
+        """End our side; the server has so many seconds left to answer."""
+        self.stream.patience = min(self.stream.patience, seconds)
+        self.stream.write_eof()
 
 
 class Upstreams:
     """The upstream connections of one client.
 
     Inside a tunnel, `hello` is what the client sent to open TLS, and `failure` is why its server could not be reached.
-    `alpn` is what servers are offered, if that is not what HTTP makes of the client's own offer.
+    `alpn` is what servers are offered; by default what HTTP makes of the client's own offer. `prior_knowledge`: a
+    server speaks HTTP/2 without TLS, because the client does. `on_settled` is called when a server that speaks HTTP/2
+    has said what it takes.
     """
 
     def __init__(
@@ -59,38 +88,89 @@ class Upstreams:
     ) -> None:
         self._services = services
         self._hello = hello
-        self._alpn = alpn_offer(hello) if alpn is None else alpn
+        self.alpn = alpn_offer(hello, http2=services.settings.http2) if alpn is None else alpn
+        self.prior_knowledge = False
+        self.on_settled: Callable[[], object] = lambda: None
         self.failure: tuple[Connection, ConnectError] | None = None
-        self._idle: dict[Origin, Upstream] = {}
+        self._idle: list[Upstream] = []
+        self._shared: dict[Origin, list[Http2Server]] = {}
+        self._opening: dict[Origin, asyncio.Future[tuple[Connection, ConnectError | None]]] = {}
         self._limits = Limits(services.settings.max_header_size, services.settings.max_header_count)
 
-    def idle(self, origin: Origin, flow: Flow) -> Upstream | None:
-        """A connection to ask `origin` on, if one is idle; set as the flow's server connection."""
-        idle = self._idle.pop(origin, None)
-        if idle is None:
-            return None
-        if not idle.quiet:
-            idle.stream.close()
-            return None
-        if idle.used:
-            idle.codec.start_next_cycle()
-        flow.server_conn = idle.connection
-        return idle
+    def idle(self, origin: Origin, flow: Flow) -> Upstream | ServerLane | None:
+        """What to ask `origin` on, if there is a connection that is idle, or has room; set as the flow's server
+        connection.
+        """
+        for upstream in self._idle[::-1]:
+            if upstream.origin != origin:
+                continue
+            self._idle.remove(upstream)
+            if upstream.quiet:
+                if upstream.used:
+                    upstream.codec.start_next_cycle()
+                flow.server_conn = upstream.connection
+                return upstream
+            upstream.stream.close()
+        for server in self._shared.get(origin, ()):
+            if server.has_capacity:
+                flow.server_conn = server.connection
+                return ServerLane(server)
+        return None
 
-    async def connect(self, origin: Origin, flow: Flow) -> Upstream:
-        """A new connection, set as the flow's server connection. Raises ConnectError."""
+    async def connect(self, origin: Origin, flow: Flow) -> Upstream | ServerLane:
+        """A new connection, or room on one that somebody else is just making; set as the flow's server connection.
+
+        Raises ConnectError.
+        """
         if self.failure:
             flow.server_conn, error = self.failure
             raise error
+        if self._may_speak_http2(origin):
+            return await self._connect_for_all(origin, flow)
+        return await self._connect(origin, flow)
+
+    async def _connect(self, origin: Origin, flow: Flow) -> Upstream | ServerLane:
         flow.server_conn = connection = Connection("server", address=(origin.host, origin.port))
         return self.adopt(await self.open(origin, connection), connection, origin)
+
+    async def _connect_for_all(self, origin: Origin, flow: Flow) -> Upstream | ServerLane:
+        """The first makes a connection. The others wait for it, and make their own if it is not one to be shared."""
+        opening = self._opening.get(origin)
+        if opening:
+            flow.server_conn, failure = await asyncio.shield(opening)
+            if failure:
+                raise failure
+            return self.idle(origin, flow) or await self._connect(origin, flow)
+        self._opening[origin] = opening = asyncio.get_running_loop().create_future()
+        failure = None
+        try:
+            return await self._connect(origin, flow)
+        except ConnectError as error:
+            failure = error
+            raise
+        finally:
+            del self._opening[origin]
+            assert flow.server_conn
+            opening.set_result((flow.server_conn, failure))
+
+    def _settled(self) -> None:
+        self.on_settled()
+
+    def takes_extended_connect(self, origin: Origin) -> bool:
+        """Has a server that we are connected to said that it takes extended CONNECT (RFC 8441)?"""
+        return any(server.codec.extended_connect for server in self._shared.get(origin, ()))
+
+    def _may_speak_http2(self, origin: Origin) -> bool:
+        return HTTP_2 in self.alpn if origin.scheme == "https" else self.prior_knowledge
 
     async def open(self, origin: Origin, connection: Connection) -> Stream:
         """Connect to a server, through TLS for https; `connection` tells afterwards what came of it, good or bad.
 
         Raises ConnectError.
         """
-        settings = self._services.settings
+        settings, recorded = self._services.settings, self._services.recorded
+        if recorded and recorded.sealed:
+            raise ConnectError(f"no connection is made to {origin.host}:{origin.port}, as only recordings answer (-S)")
         connection.timestamp_start = time()
         stream = await connect(
             origin.host,
@@ -112,7 +192,7 @@ class Upstreams:
         hello, settings = self._hello, self._services.settings
         name = hello.sni if hello else None if url.is_address(origin.host) else origin.host
         address = (origin.host, origin.port)
-        session = self._services.tls.session_for_server(name or origin.host, name, self._alpn, time(), address)
+        session = self._services.tls.session_for_server(name or origin.host, name, self.alpn, time(), address)
         stream.patience, stream.forgiving = settings.timeout_head, False
         try:
             await stream.start_tls(session)
@@ -134,32 +214,54 @@ class Upstreams:
             )
         stream.patience, stream.forgiving = settings.timeout_quiet, True
 
-    def adopt(self, stream: Stream, connection: Connection, origin: Origin) -> Upstream:
+    def adopt(self, stream: Stream, connection: Connection, origin: Origin) -> Upstream | ServerLane:
         """HTTP on a stream that is open."""
+        is_clear = connection.timestamp_tls_setup is None
+        if self.prior_knowledge if is_clear else connection.alpn == HTTP_2:
+            limits = Http2Limits(self._limits.head, self._limits.fields)
+            server = Http2Server(self._services, stream, connection, origin, limits, self._settled)
+            servers = self._shared.setdefault(origin, [])
+            servers[:] = [*(other for other in servers if not other.leaving), server]
+            return ServerLane(server)
         return Upstream(stream, connection, origin, self._limits)
 
-    def give_back(self, upstream: Upstream) -> None:
+    def give_back(self, upstream: ServerSide) -> None:
         """Keep a connection for the next request, or close it if it cannot take one."""
-        if not upstream.reusable:
-            upstream.stream.close()
+        if isinstance(upstream, Upstream):
+            upstream.used += 1
+            if upstream.reusable:
+                self.keep(upstream)
+                return
+        elif isinstance(upstream, ServerLane):
+            upstream.finish()
             return
-        self._idle[upstream.origin] = upstream
-        if len(self._idle) > MAX_IDLE:
-            self._idle.pop(next(iter(self._idle))).stream.close()
+        upstream.close()
 
-    def keep(self, upstream: Upstream) -> None:
-        """Keep a connection that was made before there was a request for it."""
-        self._idle[upstream.origin] = upstream
+    def keep(self, upstream: Upstream | ServerLane) -> None:
+        """Keep a connection for a request to come."""
+        if isinstance(upstream, ServerLane):  # which is a way to its connection, and that is kept
+            return
+        self._idle.append(upstream)
+        if len(self._idle) > MAX_IDLE:
+            self._idle.pop(0).stream.close()
+
+    def settle(self, alpn: bytes | None) -> None:
+        """Offer servers no more than what the client has agreed to speak."""
+        if alpn == HTTP_1:
+            self.alpn = [offer for offer in self.alpn if offer == HTTP_1]
 
     def close(self) -> None:
-        """Close all that are idle."""
-        for upstream in self._idle.values():
+        """Close all that are idle, and the others when they are."""
+        for upstream in self._idle:
             upstream.stream.close()
+        for servers in self._shared.values():
+            for server in servers:
+                server.leave()
         self._idle.clear()
+        self._shared.clear()
 
 
-def alpn_offer(hello: ClientHello | None) -> Sequence[bytes]:
-    """What to offer a server: of the client's offer what we speak; all of it if that is nothing we know."""
-    if hello is None or not hello.alpn:
-        return ()
-    return (HTTP_1,) if HTTP_1 in hello.alpn else ()
+def alpn_offer(hello: ClientHello | None, *, http2: bool) -> Sequence[bytes]:
+    """What to offer a server: of the client's offer what we speak; nothing if that is nothing we know."""
+    spoken = (HTTP_2, HTTP_1) if http2 else (HTTP_1,)
+    return tuple(offer for offer in hello.alpn if offer in spoken) if hello else ()

@@ -10,6 +10,7 @@
 | `handout` | the CA's certificate in the forms that clients want |
 | `confdir` | writing and reading the CA's files |
 | `verify` | the verification of a server's certificate |
+| `hostname` | whether a certificate is for a host |
 | `identities` | certificates with private keys that the user brings, for clients or for servers |
 | `parameters` | which versions and cipher suites may be negotiated |
 | `keylog` | a file of the sessions' secrets |

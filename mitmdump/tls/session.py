@@ -4,7 +4,7 @@ OpenSSL reads from one memory BIO and writes to another, so whoever owns the con
 
     session.handshake()                     a client has to speak first
     plaintext = session.receive(data)       for each read from the network
-    session.send(plaintext)
+    session.send(plaintext)                 64 KiB at a time (`PIECE`), or the session keeps room for more
     write(session.take())                   after each of them: handshakes, alerts and acknowledgements are in here
 
 The handshake runs inside `receive` and nobody has to know when it ends, but for `established`. One `receive` gives all
@@ -21,7 +21,7 @@ still to be had from `take`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 from OpenSSL import SSL, crypto
 from OpenSSL._util import ffi, lib
@@ -32,6 +32,10 @@ from .alerts import DISTRUST, explain
 
 # Plaintext in one record, of which OpenSSL may hold the larger part from an earlier call (RFC 8446 section 5.1).
 _RECORD = 16 * 1024
+
+# The most that should go through one of the memory BIOs at a time: it keeps the room that it once needed, for as long
+# as the connection is open. Four records, since smaller pieces cost time.
+PIECE = 64 * 1024
 _allocate = ffi.new_allocator(should_clear_after_alloc=False)
 
 
@@ -98,39 +102,42 @@ class Session:
         """Take ciphertext, give the plaintext that it completes, possibly none."""
         if self._failure:
             raise TlsError(self._failure)
-        if not data or self.closed:  # OpenSSL takes no empty writes, and nothing counts after close_notify
-            return b""
-        lib.BIO_write(self._into_ssl, data, len(data))
-        if not self.established:
-            self.handshake()
-            if not self.established:
-                return b""
-        return self._read()
-
-    def _read(self) -> bytes:
-        """All plaintext that is complete: one read for each record, until nothing is left to read from."""
-        ssl, waiting = self._ssl, lib.BIO_get_mem_data(self._into_ssl, ffi.NULL)
-        room = waiting + _RECORD
-        buffer = _allocate("char[]", room)
-        size = 0
-        while waiting or lib.SSL_pending(ssl):
-            result = lib.SSL_read(ssl, buffer + size, room - size)
-            if result <= 0:
-                self._stopped(result, nothing_read=not size)
+        end = len(data)
+        room = end + _RECORD
+        buffer, size = _allocate("char[]", room), 0
+        for start in range(0, end, PIECE):
+            if self.closed or self._failure:  # nothing counts after close_notify, or a fault
                 break
-            size += result
-            waiting = lib.BIO_get_mem_data(self._into_ssl, ffi.NULL)
+            piece = data[start : start + PIECE]
+            lib.BIO_write(self._into_ssl, piece, len(piece))
+            if not self.established:
+                self.handshake()
+            if self.established:
+                size = self._read(buffer, size, room)
         if self._on_data and size:
             self._on_data(self._connection)
             self._on_data = None
         return bytes(ffi.buffer(buffer, size))
 
+    def _read(self, buffer: Any, size: int, room: int) -> int:
+        """Add all plaintext that is complete to the `size` bytes in the buffer, and return how many there are then: one
+        read for each record, until nothing is left to read from.
+        """
+        ssl, waiting = self._ssl, True
+        while waiting or lib.SSL_pending(ssl):
+            result = lib.SSL_read(ssl, buffer + size, room - size)
+            if result <= 0:
+                if lib.SSL_get_error(ssl, result) != lib.SSL_ERROR_WANT_READ:
+                    self._stopped(result, nothing_read=not size)
+                break
+            size += result
+            waiting = lib.BIO_get_mem_data(self._into_ssl, ffi.NULL)
+        return size
+
     def _stopped(self, result: int, *, nothing_read: bool) -> None:
         """OpenSSL gives nothing more, for one of these reasons."""
         try:
             self._connection._raise_ssl_error(self._ssl, result)
-        except SSL.WantReadError:
-            pass
         except SSL.ZeroReturnError:
             self.closed = True
         except SSL.Error as error:

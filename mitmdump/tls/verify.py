@@ -2,22 +2,18 @@
 
 OpenSSL builds the chain and checks it against the trust store, as strictly as Python 3.13's default context does; its
 findings are written down instead of ending the handshake, so that a certificate that is refused still gets into the
-record. Whether the certificate is for the host is for service-identity to say. And our own CA is no reason to trust a
+record. Whether the certificate is for the host is for `hostname` to say. And our own CA is no reason to trust a
 server, even where the operating system trusts it for the sake of our clients: a stolen key of it would open our
 connections too.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from OpenSSL import SSL, crypto
 from OpenSSL.SSL import X509VerificationCodes as Code
-from service_identity import CertificateError, VerificationError
-from service_identity.hazmat import DNS_ID, DNSPattern, IPAddress_ID, IPAddressPattern, verify_service_identity
 
 from .. import errors
-from .names import CertificateNames, normalize, read_names
+from .names import normalize, read_names
 from .session import is_resumed
 
 OK = "ok"
@@ -116,39 +112,14 @@ class Verification:
 
 
 def _check_host(certificate: bytes, host: str) -> str:
+    from .hostname import is_for  # not loaded before the first server is verified
+
     try:
         names = read_names(certificate)
     except errors.CertificateError as error:
         return str(error)
-    if _is_for(host, names):
+    if is_for(host, names):
         return OK
     listed = [*filter(normalize, names.dns), *map(str, names.addresses)] or ["no host"]
     more = [f"{len(listed) - _NAMES_SHOWN} more"] if len(listed) > _NAMES_SHOWN else []
     return f"hostname mismatch: the certificate is for {', '.join(listed[:_NAMES_SHOWN] + more)}, not {host}"
-
-
-def _is_for(host: str, names: CertificateNames) -> bool:
-    """RFC 9525 section 6, without the common name. Host names that are none are for nobody."""
-    try:
-        identifier, patterns = _patterns(host, names)
-        verify_service_identity(patterns, [identifier], [])
-    except (ValueError, VerificationError, CertificateError):
-        return False
-    return True
-
-
-def _patterns(
-    host: str, names: CertificateNames
-) -> tuple[DNS_ID | IPAddress_ID, list[DNSPattern] | list[IPAddressPattern]]:
-    """The host, and what of the certificate may be for it, as service-identity wants it.
-
-    Names that could never match are left out: turning each into a pattern takes ten microseconds, and a certificate
-    can hold twenty thousand.
-    """
-    with suppress(ValueError):
-        return IPAddress_ID(host), [IPAddressPattern(address) for address in names.addresses]
-    identifier = DNS_ID(host)
-    parent = identifier.hostname.partition(b".")[2]
-    candidates = {identifier.hostname, b"*." + parent}
-    found = candidates.intersection(name.lower().encode() for name in names.dns)
-    return identifier, [DNSPattern.from_bytes(name) for name in found]

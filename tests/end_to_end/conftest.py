@@ -17,6 +17,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from support.browser import make_home
 from support.pki import Identity, make_root
 from support.program import Proxy, Start
 from support.servers import ContextOf, Nginx, Script, Serve, Server
@@ -81,6 +82,12 @@ def confdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Proxy(tmp_path_factory.mktemp("first"), "--confdir", directory) as proxy:
         proxy.expected.append("made a CA of your own")
     return directory
+
+
+@pytest.fixture
+def browser_home(tmp_path: Path, confdir: Path) -> Path:
+    """A home directory for Chromium, where it trusts our CA."""
+    return make_home(tmp_path / "home", confdir)
 
 
 @pytest.fixture

@@ -8,24 +8,10 @@ from pathlib import Path
 from ssl import SSLContext
 
 import pytest
-from support.program import Proxy, Start
+from support.browser import open_page
+from support.program import Start
 from support.servers import Nginx, Peer, Serve, response
 from support.tools import run
-
-# <-loopback>: without it Chromium asks servers on this machine directly.
-_FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--proxy-bypass-list=<-loopback>",
-]
-
 
 # Firefox has no options for these; nobody outside is to be asked for anything.
 _FIREFOX = {
@@ -41,26 +27,6 @@ _FIREFOX = {
     "browser.safebrowsing.phishing.enabled": "false",
     "services.settings.server": '"http://127.0.0.1:9/"',
 }
-
-
-@pytest.fixture
-def browser_home(tmp_path: Path, confdir: Path) -> Path:
-    """A home directory whose NSS database trusts our CA, and nothing else besides Chromium's own roots."""
-    database = tmp_path / "home/.pki/nssdb"
-    database.mkdir(parents=True)
-    run("certutil", "-d", f"sql:{database}", "-N", "--empty-password")
-    ca = confdir / "mitmdump-ca-cert.pem"
-    run("certutil", "-d", f"sql:{database}", "-A", "-t", "C,,", "-n", "mitmdump", "-i", ca)
-    return tmp_path / "home"
-
-
-def _open(proxy: Proxy, url: str, home: Path) -> str:
-    """The page as it stands when its scripts have run."""
-    profile = f"--user-data-dir={home / 'profile'}"
-    server = f"--proxy-server={proxy.url}"
-    options = [*_FLAGS, profile, server, "--virtual-time-budget=10000", "--dump-dom"]
-    environment = {"HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home)}
-    return run("chromium", *options, url, seconds=90, **environment).stdout.decode()
 
 
 PAGE = b"""<!DOCTYPE html>
@@ -91,7 +57,7 @@ def test_chromium_shows_a_page_with_all_that_belongs_to_it(
         nginx.put(f"site/{name}", content)
     base = getattr(nginx, scheme)
     with start() as proxy:
-        page = _open(proxy, base + "/site/index.html", browser_home)
+        page = open_page(proxy, base + "/site/index.html", browser_home)
     shown = {"style": "123px", "script": "ran", "post": "POST /echo from-fetch", "size": "77"}
     for name, text in shown.items():
         assert f'<p id="{name}">{text}</p>' in page
@@ -135,7 +101,7 @@ def test_chromium_does_not_accept_us_without_our_ca(start: Start, nginx: Nginx, 
     nginx.put("secret.html", b"<p>shown</p>")
     with start() as proxy:
         proxy.expected.append("the client does not trust our certificate")
-        page = _open(proxy, nginx.https + "/secret.html", tmp_path)
+        page = open_page(proxy, nginx.https + "/secret.html", tmp_path)
     assert "<p>shown</p>" not in page
     assert not [flow for flow in proxy.flows() if flow.request and flow.request.path == "/secret.html"]
 
@@ -171,7 +137,7 @@ def test_chromium_reads_server_sent_events_and_a_large_streamed_body(
 
     server = serve(script, tls)
     with start() as proxy:
-        shown = _open(proxy, server.url(host="localhost"), browser_home)
+        shown = open_page(proxy, server.url(host="localhost"), browser_home)
     assert '<p id="events">abc</p>' in shown
     assert f'<p id="digest">{hashlib.sha256(large).hexdigest()}</p>' in shown
     streamed = [flow.response for flow in proxy.flows() if flow.request and flow.request.path == "/large"]

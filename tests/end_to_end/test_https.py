@@ -123,7 +123,6 @@ def test_servers_of_one_tls_version_are_asked(
 @pytest.mark.parametrize(
     ("offered", "spoken", "agreed"),
     [
-        (("h2", "http/1.1"), ("h2", "http/1.1"), "http/1.1"),
         (("h2", "http/1.1"), ("http/1.1",), "http/1.1"),
         (("h2", "http/1.1"), (), None),
         (("http/1.1",), ("h2", "http/1.1"), "http/1.1"),

@@ -120,7 +120,9 @@ class Reader:
 
 def is_capture(command: str) -> bool:
     """Does this command go on until Control-C?"""
-    return command.startswith("mitmdump") and not any(word in command for word in (" -nr", " --explain-filter", " & "))
+    return command.startswith("mitmdump") and not any(
+        word in command for word in (" -nr", " -nC", " --explain-filter", " & ")
+    )
 
 
 @pytest.fixture

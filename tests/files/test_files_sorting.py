@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from io import BytesIO
 
 import pytest
@@ -12,17 +13,24 @@ from hypothesis import strategies as st
 from support.flowfiles import START, a_file, a_flow, a_tcp_flow, live, value, values
 
 from mitmdump.errors import OutputError
-from mitmdump.files import by_time, open_flows
-from mitmdump.flowfile import SectionWriter, frame
+from mitmdump.files import InOrder, by_time, open_flows
+from mitmdump.files.sorting import HELD
+from mitmdump.flowfile import RawFlow, SectionWriter, frame
 from mitmdump.flowfile.frame import Frames
 from mitmdump.model.connection import Connection
 from mitmdump.model.flow import Flow, Part
 
 
 def in_order(*captures: bytes) -> list[Flow]:
-    """The flows of these captures, by the time of their begin."""
+    """The flows of these captures, by the time of their begin, whether they are held in memory or not."""
+    held, copied = ([flow for flow, _ in InOrder(pairs(*captures), held=room)] for room in (HELD, 2 * len(captures[0])))
+    assert values(held) == values(copied)
+    return copied
+
+
+def pairs(*captures: bytes) -> Iterator[tuple[Flow, RawFlow | None]]:
     inputs = [open_flows(BytesIO(each)) for each in captures]
-    return [flow for flow, _ in by_time((flow, flows.raw) for flows in inputs for flow in flows)]
+    return ((flow, flows.raw) for flows in inputs for flow in flows)
 
 
 def test_flows_of_several_captures_come_in_the_order_in_which_they_began() -> None:
@@ -78,4 +86,4 @@ def test_a_full_temporary_directory_says_what_to_do(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(SectionWriter, "add", full)
     with pytest.raises(OutputError, match="cannot keep flows to sort them: No space left on device. Set TMPDIR"):
-        by_time([(a_flow(), None)])
+        InOrder([(a_flow(), None)], held=0)

@@ -1,7 +1,9 @@
 """The stream, over real connections on loopback, in both event loops."""
 
 import asyncio
+import gc
 import socket
+import weakref
 
 import pytest
 from support.peers import Peer, in_each_loop
@@ -381,3 +383,28 @@ async def test_an_address_that_is_mapped_into_ipv6_is_the_ipv4_address():
             _, stream = await loop.connect_accepted_socket(lambda: Stream("client", Streams()), sock)
             assert stream.peername == client.getsockname()
             stream.close()
+
+
+@in_each_loop
+@pytest.mark.parametrize(
+    "act", [Stream.read, lambda stream: stream.peek(1), Stream.drain], ids=["read", "peek", "drain"]
+)
+async def test_a_broken_stream_is_freed_with_its_last_user_and_not_by_the_garbage_collector(act, without_collector):
+    stream, peer = await open_pair(buffers=8192)
+    if act is Stream.drain:
+        stream.write(bytes(2 * HIGH_WATER))
+    waiting = asyncio.create_task(act(stream))
+    await pass_round()
+    peer.resets()
+    with pytest.raises(StreamError):
+        await waiting
+    gone = weakref.ref(stream)
+    del stream, waiting
+    await until(lambda: gone() is None)
+
+
+@pytest.fixture
+def without_collector():
+    gc.disable()
+    yield
+    gc.enable()

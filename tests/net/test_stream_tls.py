@@ -1,6 +1,7 @@
 """The stream in TLS, over real connections on loopback, in both event loops."""
 
 import asyncio
+from typing import Any, cast
 
 import pytest
 from support.peers import Peer, in_each_loop
@@ -8,7 +9,8 @@ from support.streams import IDENTITY, open_pair, open_tls_pair, pass_round, unti
 from support.tls import make_client, make_server
 
 from mitmdump.errors import StreamError, TlsError
-from mitmdump.net.stream import HIGH_WATER
+from mitmdump.net.stream import HIGH_WATER, TLS_PIECE
+from mitmdump.tls.session import PIECE, Session
 
 
 @in_each_loop
@@ -34,6 +36,33 @@ async def test_much_data_passes_through_tls_with_back_pressure():
     while read < 8 * HIGH_WATER:
         read += len(await stream.read())
     await sending
+
+
+@in_each_loop
+async def test_a_session_is_given_no_more_at_a_time_than_it_should_keep_room_for():
+    stream, peer = await open_tls_pair()
+    sent: list[int] = []
+    session = stream._session
+    assert isinstance(session, Session)
+    stream._session = cast(Session, Watched(session, sent))
+    stream.write(bytes(3 * TLS_PIECE + 1))
+    await peer.receives(bytes(3 * TLS_PIECE + 1))
+    assert (sent, TLS_PIECE) == ([TLS_PIECE, TLS_PIECE, TLS_PIECE, 1], PIECE)
+
+
+class Watched:
+    """A session, and how much was sent at a time."""
+
+    def __init__(self, session: Session, sent: list[int]) -> None:
+        self._session = session
+        self._sent = sent
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def send(self, data: bytes) -> None:
+        self._sent.append(len(data))
+        self._session.send(data)
 
 
 @in_each_loop

@@ -211,7 +211,7 @@ async def test_a_tunnel_to_it_ends_at_us_and_nobody_asks_the_network(tls, monkey
         await client.sends(b"CONNECT mitm.it:443 HTTP/1.1\r\nHost: mitm.it:443\r\n\r\n")
         await client.receives(ESTABLISHED)
         if tls:
-            await client.starts_tls(make_client(trusting(), sni="mitm.it", alpn=(b"h2", b"http/1.1")))
+            await client.starts_tls(make_client(trusting(), sni="mitm.it", alpn=(b"http/1.1",)))
         await client.sends(request(HOST, path=b"/cert/pem"))
         await pem(client)
         scheme = "https" if tls else "http"

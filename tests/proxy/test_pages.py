@@ -75,6 +75,10 @@ def test_a_page_is_a_whole_response(status):
     assert b"The server closed the connection." in data.data
 
 
+def test_a_status_that_has_no_name_makes_a_page_too():
+    assert rendered(499, "x").startswith(b"HTTP/1.1 499 \r\n")
+
+
 def test_a_page_in_answer_to_head_has_no_body_and_the_same_fields():
     get, head = (rendered(502, "x", head_only=only) for only in (False, True))
     fields, _, body = get.partition(b"\r\n\r\n")

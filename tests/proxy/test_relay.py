@@ -145,7 +145,7 @@ async def test_no_tunnel_leads_back_to_ourselves():
     async with proxying() as proxy:
         client, server = await connects(proxy)
         proxy.services.own_addresses = [("127.0.0.1", server.port)]
-        await client.sends(b"GET / HTTP/1.1\r\n")
+        await client.sends(b"HELO a.test\r\n")
         assert "this proxy itself" in (await proxy.flow()).error
         await proxy.ends()
 

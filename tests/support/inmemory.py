@@ -27,6 +27,7 @@ from mitmdump.tls.session import Session
 from .pki import make
 from .proxying import contexts
 from .tls import make_client, make_server
+from .websockets import TEXT, asking, close, frame, switching
 
 IDENTITY = make("a.test")
 PORTS = {"http": 80, "https": 443}
@@ -196,9 +197,38 @@ class Passage:
 
         return run
 
+    async def begin_websocket(self) -> None:
+        """A WebSocket is open."""
+        self.server.on_data = lambda _: self.server.send(self.server.seal(switching()))
+        self.client.send(self.client.seal(asking(b"a.test", absolute=not self.client.session)))
+        await self._arrival(self.client)
+
+    async def end_websocket(self) -> None:
+        """Both ends have closed it."""
+        self.client.send(self.client.seal(close(masked=True)))
+        await self._arrival(self.server)
+        self.server.send(self.server.seal(close(masked=False)))
+        await self._arrival(self.client)
+        self.server.leave()
+
+    def echoes(self, count: int) -> Callable[[], Awaitable[None]]:
+        """So many messages of 1 KiB pass, and as many answers, each when the one before has arrived."""
+        text = bytes(ord("x") for _ in range(1024))
+        asked = iter([self.client.seal(frame(TEXT, text, masked=True)) for _ in range(count)])
+        answers = iter([self.server.seal(frame(TEXT, text, masked=False)) for _ in range(count)])
+
+        async def run() -> None:
+            done = asyncio.get_running_loop().create_future()
+            self.server.on_data = lambda _: self.server.send(next(answers))
+            self.client.on_data = lambda _: _next(self.client, asked, done)
+            _next(self.client, asked, done)
+            await done
+
+        return run
+
     async def _arrival(self, end: FarEnd) -> None:
         arrived = asyncio.get_running_loop().create_future()
-        end.on_data = arrived.set_result
+        end.on_data = lambda data: arrived.done() or arrived.set_result(data)
         await arrived
 
 

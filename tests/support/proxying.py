@@ -23,6 +23,8 @@ from typing import Any
 from OpenSSL import SSL
 
 from mitmdump.filter import parse
+from mitmdump.handlers.base import Handler
+from mitmdump.handlers.hooks import Hooks
 from mitmdump.model.connection import Address
 from mitmdump.model.flow import Flow, Part
 from mitmdump.model.message import Message
@@ -46,20 +48,21 @@ class Recording(Sink):
     def __init__(self) -> None:
         self.begun: list[Flow] = []
         self.finished: asyncio.Queue[Recorded] = asyncio.Queue()
-        self._running: dict[int, Recorded] = {}
+        self.running: dict[int, Recorded] = {}
 
     def begin(self, flow: Flow) -> None:
         self.begun.append(flow)
-        self._running[flow.id] = Recorded(flow)
+        self.running[flow.id] = Recorded(flow)
 
     def data(self, flow: Flow, part: Part, data: bytes) -> None:
-        self._running[flow.id].bodies[part] += data
+        self.running[flow.id].bodies[part] += data
 
     def message(self, flow: Flow, message: Message) -> None:
-        self._running[flow.id].messages.append((message.from_client, message.content))
+        self.running[flow.id].messages.append((message.from_client, message.content))
+        self.running[flow.id].kinds.append(message.kind)
 
     def finish(self, flow: Flow) -> None:
-        self.finished.put_nowait(self._running.pop(flow.id))
+        self.finished.put_nowait(self.running.pop(flow.id))
 
 
 class Recorded:
@@ -69,6 +72,7 @@ class Recorded:
         self.flow = flow
         self.bodies = {Part.REQUEST: bytearray(), Part.RESPONSE: bytearray()}
         self.messages: list[tuple[bool, bytes]] = []
+        self.kinds: list[str] = []
 
     @property
     def request_body(self) -> bytes:
@@ -159,7 +163,9 @@ class Going:
 class Proxy:
     """A running proxy, without a listener."""
 
-    def __init__(self, filter_: str | None, sinks: Sequence[Sink], **settings: Any) -> None:
+    def __init__(
+        self, filter_: str | None, sinks: Sequence[Sink], handlers: Sequence[Handler] = (), **settings: Any
+    ) -> None:
         self.sink = Recording()
         self.warnings: list[str] = []
         self.debugs: list[str] = []
@@ -168,9 +174,15 @@ class Proxy:
         self.services = Services(
             Settings(**settings), self.outlet, contexts()[0], self.warnings.append, self.debugs.append
         )
+        self.bugs: list[Exception] = []
+        self.handle(*handlers)
         self.tasks: list[asyncio.Task[None]] = []
         self._peers: list[Peer] = []
         self._servers: list[Server] = []
+
+    def handle(self, *handlers: Handler) -> None:
+        """Have these handlers from now on."""
+        self.services.hooks = Hooks(handlers, self.bugs.append)
 
     async def client(self, *, buffers: int = 0, going_to: Address | OSError | None = None) -> Peer:
         """A new client, connected; as if redirected on its way to some address, if that can be told."""
@@ -210,13 +222,14 @@ class Proxy:
 
 @asynccontextmanager
 async def proxying(filter_: str | None = None, *sinks: Sink, **settings: Any) -> AsyncIterator[Proxy]:
-    """A proxy with these settings."""
+    """A proxy with these settings; `handlers` is one of them."""
     proxy = Proxy(filter_, sinks, **settings)
     try:
         yield proxy
     finally:
         await proxy.close()
     assert proxy.sink.finished.empty(), "flows that the test did not look at"
+    assert not proxy.bugs, "bugs of handlers that the test did not look at"
 
 
 async def exchange_begins(proxy: Proxy, request: bytes) -> tuple[Peer, Peer, Server]:

@@ -192,6 +192,9 @@ http {{
     server {{
         listen 127.0.0.1:{http};
         listen 127.0.0.1:{https} ssl;
+        listen 127.0.0.1:{http2} ssl http2;
+        listen 127.0.0.1:{clear} http2;
+        keepalive_requests 1000000;
         ssl_certificate {certificate};
         ssl_certificate_key {key};
         ssl_protocols TLSv1.2 TLSv1.3;
@@ -200,6 +203,7 @@ http {{
         gzip_min_length 1;
         gzip_types text/css application/json;
         location /echo {{ return 200 "$request_method $request_uri $http_x_test\\n"; }}
+        location /small {{ client_max_body_size 10; dav_methods PUT; }}
         location /status/204 {{ return 204; }}
         location /redirect {{ return 302 /echo; }}
         location /upload/ {{ dav_methods PUT DELETE; create_full_put_path on; }}
@@ -209,13 +213,16 @@ http {{
 
 
 class Nginx:
-    """nginx with HTTP and HTTPS on the same files below `root`."""
+    """nginx with HTTP, HTTPS, HTTPS with HTTP/2, and HTTP/2 without TLS (`clear`), on the same files below `root`."""
 
     def __init__(self, directory: Path, certificate: Path, key: Path) -> None:
         self.root = directory / "root"
         self.root.mkdir()
-        self.http_port, self.https_port = free_port(), free_port()
+        self.http_port, self.https_port, self.http2_port = free_port(), free_port(), free_port()
         self.http, self.https = f"http://localhost:{self.http_port}", f"https://localhost:{self.https_port}"
+        self.http2 = f"https://localhost:{self.http2_port}"
+        self.clear_port = free_port()
+        self.clear = f"http://localhost:{self.clear_port}"
         configuration = directory / "nginx.conf"
         configuration.write_text(
             _NGINX.format(
@@ -223,6 +230,8 @@ class Nginx:
                 root=self.root,
                 http=self.http_port,
                 https=self.https_port,
+                http2=self.http2_port,
+                clear=self.clear_port,
                 certificate=certificate,
                 key=key,
             )

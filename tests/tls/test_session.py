@@ -1,6 +1,7 @@
 """The TLS session as a codec: both ends in one process, only bytes between them."""
 
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from support.tls import connect, make_client, make_server, transfer
 
 from mitmdump.errors import LocalError, TlsError
 from mitmdump.model.connection import Connection
-from mitmdump.tls.session import Session
+from mitmdump.tls.session import PIECE, Session
 
 IDENTITY = make("a.test")
 FRAGMENTS = [1, 5, 100, 1 << 20]
@@ -234,3 +235,38 @@ def test_a_certificate_of_the_client_is_recorded_first_of_its_chain():
     server = Session(SSL.Connection(asking), "client")
     connect(make_client(context), server)
     assert server.peer_certificates == (own.der, own.issuer.der)
+
+
+def test_what_passes_at_a_time_is_bounded_because_a_session_keeps_the_room_for_it(monkeypatch: pytest.MonkeyPatch):
+    client, server = established()
+    data = bytes(200_000)
+    client.send(data)
+    written = []
+    monkeypatch.setattr("mitmdump.tls.session.lib", Watched(written))
+    assert server.receive(client.take()) == data
+    assert max(written) == PIECE
+
+
+class Watched:
+    """OpenSSL, and how much was given to it at a time."""
+
+    def __init__(self, written: list[int]) -> None:
+        self._written = written
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "BIO_write":
+            return self._write
+        return getattr(lib, name)
+
+    def _write(self, bio: Any, data: bytes, size: int) -> Any:
+        self._written.append(size)
+        return lib.BIO_write(bio, data, size)
+
+
+def test_a_fault_late_in_a_large_read_leaves_what_was_before_it():
+    client, server = established()
+    data = bytes(150_000)
+    client.send(data)
+    assert server.receive(client.take() + b"rubbish" * 20_000) == data
+    with pytest.raises(TlsError):
+        server.receive(b"")

@@ -1,4 +1,4 @@
-"""Every setting, in one frozen dataclass; and the texts of options, parsed or refused.
+"""The texts of options, parsed or refused.
 
 Sizes: k, M and G (either case, with or without a B) are powers of 1024. Durations: ms, s, m, h; a bare number is
 seconds.
@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
-from .errors import SettingsError
+from ..errors import SettingsError
 
 if TYPE_CHECKING:
-    from .redaction import Rule
+    from ..redaction import Rule
 
-_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]+)?)\s*([kmgKMG]?)[iI]?[bB]?\Z")
-_DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]+)?)\s*(ms|s|m|h|)\Z")
-_SIDED = re.compile(r"(?:(client|server)=)?(.+)\Z", re.DOTALL)
+# Compiled when an option needs one, as most runs need none.
+_SIZE = r"([0-9]{1,15}(?:\.[0-9]+)?)\s*([kmgKMG]?)[iI]?[bB]?\Z"
+DURATION = r"([0-9]{1,15}(?:\.[0-9]+)?)\s*(ms|s|m|h|)\Z"
+_SIDED = r"(?s)(?:(client|server)=)?(.+)\Z"
 _SIZE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-_DURATION_UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+DURATION_UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def parse_size(text: str) -> int:
     """A size in bytes. Raises SettingsError."""
-    match = _SIZE.match(text)
+    match = re.match(_SIZE, text)
     if not match:
         raise SettingsError(f"{text!r} is no size: give a number of bytes, or one with k, M or G, such as 64k")
     return int(float(match[1]) * _SIZE_UNITS[match[2].lower()])
@@ -34,10 +35,10 @@ def parse_size(text: str) -> int:
 
 def parse_duration(text: str) -> float:
     """A duration in seconds. Raises SettingsError."""
-    match = _DURATION.match(text)
+    match = re.match(DURATION, text)
     if not match:
         raise SettingsError(f"{text!r} is no duration: give a number with ms, s, m or h, such as 500ms or 2m")
-    return float(match[1]) * _DURATION_UNITS[match[2]]
+    return float(match[1]) * DURATION_UNITS[match[2]]
 
 
 class StopAfter(NamedTuple):
@@ -56,9 +57,9 @@ def parse_stop_after(text: str) -> StopAfter:
     stop = None
     if text.isascii() and text.isdigit() and len(text) <= 15:
         stop = StopAfter(text, flows=int(text))
-    elif _DURATION.match(text):
+    elif re.match(DURATION, text):
         stop = StopAfter(text, seconds=parse_duration(text))
-    elif _SIZE.match(text):
+    elif re.match(_SIZE, text):
         stop = StopAfter(text, bytes=parse_size(text))
     if stop is None or not any(stop[1:]):
         raise SettingsError(f"{text!r} is no end: give a duration (60s, 5m), a number of flows (1000) or a size (1GB)")
@@ -114,7 +115,7 @@ Sided = tuple[Literal["", "client", "server"], str]
 
 def parse_sided(text: str) -> Sided:
     """VALUE for both sides, or `client=VALUE`, `server=VALUE` for one. Raises SettingsError."""
-    match = _SIDED.match(text)
+    match = re.match(_SIDED, text)
     if not match:
         raise SettingsError("'' is no value")
     return cast(Sided, (match[1] or "", match[2]))
@@ -181,8 +182,8 @@ def parse_pattern(text: str) -> str:
     """A regular expression for hosts. Raises SettingsError."""
     import re
 
-    from .filter.regex import compile_search  # only patterns of hosts need it
-    from .filter.words import ArgumentError
+    from ..filter.regex import compile_search  # only patterns of hosts need it
+    from ..filter.words import ArgumentError
 
     if not text:
         raise SettingsError("'' is found in the name of every host; to mean that, give '.'")
@@ -195,9 +196,18 @@ def parse_pattern(text: str) -> str:
 
 def parse_redact(text: str) -> tuple[Rule, ...]:
     """Rules of --redact. Raises SettingsError."""
-    from .redaction import parse_rules  # only --redact needs it
+    from ..redaction import parse_rules  # only --redact needs it
 
     return parse_rules(text)
+
+
+def some_of(*words: str) -> Callable[[str], tuple[str, ...]]:
+    """What parses some of these words with commas between them, and raises SettingsError for any other."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        return tuple(map(one_of(*words), text.split(",")))
+
+    return parse
 
 
 def parse_save(words: tuple[str, str]) -> tuple[str, str]:
@@ -219,106 +229,3 @@ def one_of(*words: str) -> Callable[[str], str]:
 def parse_detail(text: str) -> int:
     """How much of a flow is printed, 0 to 4. Raises SettingsError."""
     return int(one_of("0", "1", "2", "3", "4")(text))
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the command line says. Durations are seconds, sizes bytes; filters are still text.
-
-    The time-outs, and why they are what they are: `timeout_connect` is below the two minutes after which Linux gives up
-    by itself, so that a client learns why. `timeout_head` ends who sends a request head or a TLS handshake drop by drop
-    (slowloris). `timeout_idle` is how long a client's connection may stay without a request, more than browsers keep
-    theirs (Chromium 300). `timeout_quiet` is for everything that has begun: a server at a breakpoint, a long poll or a
-    WebSocket may well be quiet for long.
-
-    `max_connections` is more than a person or a test suite opens; an intercepted client with its server takes some
-    70 KiB, so 2,000 take 140 MiB. Who is above it waits, nobody is refused. The limits on heads have their reasons in
-    `wire.http1.Limits`.
-    """
-
-    write: tuple[str, ...] = ()
-    save: tuple[tuple[str, str], ...] = ()
-    read: tuple[str, ...] = ()
-    sort: bool = False
-    follow: bool = False
-    server: bool = True
-    filter: str | None = None
-    case_sensitive: bool = False
-    flow_detail: int = 1
-    json: bool = False
-    quiet: bool = False
-    verbose: bool = False
-    color: Literal["auto", "always", "never"] = "auto"
-    append: bool = False
-    on_write_error: Literal["stop", "pass"] = "stop"
-    stop_after: StopAfter | None = None
-    fsync: bool = False
-    rotate_size: int | None = None
-    rotate_time: float | None = None
-    rotate_flows: int | None = None
-    keep: int | None = None
-    rotate_command: str | None = None
-    body_limit: int | None = None
-    redact: tuple[tuple[Rule, ...], ...] = ()
-    redact_key: Path | None = None
-    stats: bool = False
-    mode: tuple[Mode, ...] = ()
-    transparent: bool = False
-    listen_hosts: tuple[str, ...] = ()
-    listen_port: int = 8080
-    mark: int | None = None
-    rules_ports: tuple[int, ...] = (80, 443)
-    ready_file: Path | None = None
-    confdir: Path = field(default_factory=lambda: Path("~/.mitmdump").expanduser())
-    ca_key: Literal["ec", "rsa"] = "ec"
-    upstream_cert: bool = True
-    ssl_insecure: bool = False
-    upstream_ca: Path | None = None
-    certs: tuple[tuple[str, Path], ...] = ()
-    client_certs: Path | None = None
-    request_client_cert: bool = False
-    tls_min: tuple[Sided, ...] = ()
-    tls_max: tuple[Sided, ...] = ()
-    ciphers: tuple[Sided, ...] = ()
-    keylog: Path | None = None
-    ignore_hosts: tuple[str, ...] = ()
-    allow_hosts: tuple[str, ...] = ()
-    tcp_hosts: tuple[str, ...] = ()
-    fail_open: bool = False
-    onboarding: bool = True
-    block_global: bool = True
-    max_connections: int = 2000
-    max_header_size: int = 64 * 1024
-    max_header_count: int = 1000
-    timeout_connect: float = 20.0
-    timeout_head: float = 60.0
-    timeout_idle: float = 330.0
-    timeout_quiet: float = 3600.0
-    timeout_stop: float = 5.0
-    debug: bool = False
-
-    def __post_init__(self) -> None:
-        if self.stats and "-" in self.outputs:
-            raise SettingsError("--stats prints on standard output, where flows go already: write them to a file")
-        if self.json and (self.stats or "-" in self.outputs):
-            other = "--stats" if self.stats else "-w -"
-            raise SettingsError(f"--json and {other} both go to standard output: choose one, or name a file with -w")
-        ports = [port for mode in self.modes if not mode.host and (port := self.place_of(mode)[1])]
-        if len(ports) != len(set(ports)):
-            raise SettingsError("two modes cannot listen on one port: give each its own, as in --mode transparent@8081")
-
-    @property
-    def modes(self) -> tuple[Mode, ...]:
-        """How clients come to us."""
-        short = (Mode("transparent"),) if self.transparent else ()
-        return (*self.mode, *short) or (Mode("regular"),)
-
-    def place_of(self, mode: Mode) -> tuple[tuple[str, ...], int]:
-        """Where a mode listens: hosts, and a port."""
-        hosts = (mode.host,) if mode.host else self.listen_hosts or DEFAULT_HOSTS[mode.kind]
-        return hosts, self.listen_port if mode.port is None else mode.port
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """The files to be written, "-" for stdout, without the "+" for those that are to be continued."""
-        return tuple(name.removeprefix("+") for name in (*self.write, *(file for file, _ in self.save)))

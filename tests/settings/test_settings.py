@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mitmdump.errors import SettingsError
-from mitmdump.settings import Mode, Settings, StopAfter, parse_duration, parse_mode, parse_size, parse_stop_after
+from mitmdump.settings import Settings
+from mitmdump.settings.texts import Mode, StopAfter, parse_duration, parse_mode, parse_size, parse_stop_after
 
 
 @pytest.mark.parametrize(
