@@ -13,7 +13,7 @@ so a recording shows the changes.
 - A request goes where its scheme, host and port say; authority and Host follow them, unless they are changed, too.
 - A handler that sets `flow.response` in `requestheaders` or `request` answers the client itself: no server is asked,
   and the hooks of the response are not called. The body is as above.
-- A message whose `content` is None after `websocket_message` or `tcp_message` is dropped.
+- A message that is `dropped` after `websocket_message` or `tcp_message` is neither passed on nor recorded.
 """
 
 from __future__ import annotations

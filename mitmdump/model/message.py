@@ -96,10 +96,11 @@ class Message:
     """One message of a WebSocket, or one read of a raw connection (`kind` "raw").
 
     A large one is several: a piece of 1 MiB, and what follows as "continuation". In a WebSocket, "raw" is what could
-    not be decompressed.
+    not be decompressed. A handler that sets `dropped` keeps it from being passed on.
     """
 
     from_client: bool
     kind: MessageKind
     timestamp: float
     content: bytes
+    dropped: bool = False

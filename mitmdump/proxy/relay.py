@@ -35,7 +35,7 @@ async def relay(services: Services, flow: Flow, client: Stream, server: Stream, 
         message = Message(from_client, "raw", time(), data)
         for hook in hooks.tcp_message:
             await hook(flow, message)
-            if not message.content:
+            if message.dropped:
                 return b""
         tap.message(message)
         return message.content

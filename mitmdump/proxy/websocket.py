@@ -139,7 +139,7 @@ class WebSocketRelay:
             message = Message(source.is_client, payload.kind, time(), payload.content)
             for hook in self._hooks:
                 await hook(self._flow, message)
-                if message.content is None:
+                if message.dropped:
                     return
             payload = Payload(payload.kind, message.content, payload.sizes)
         self._note(source, payload)

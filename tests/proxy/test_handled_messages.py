@@ -16,7 +16,8 @@ def impatient(monkeypatch):
 
 
 def change(_flow, message):
-    message.content = None if b"drop" in message.content else message.content.upper()
+    message.dropped = b"drop" in message.content
+    message.content = message.content.upper()
 
 
 async def begins(proxy, data):

@@ -447,7 +447,10 @@ class Changing(Handler):
         self.seen.append((message.from_client, message.kind, message.content))
         text = message.content.decode()
         answer = self._answers.get(text, text)
-        message.content = None if answer is None else answer.encode()  # type: ignore[assignment]
+        if answer is None:
+            message.dropped = True
+        else:
+            message.content = answer.encode()
 
     async def error(self, flow: Flow) -> None:
         self.errors.append(flow)
