@@ -6,6 +6,7 @@
 | `client` | one client connection: its requests, one after the other |
 | `http2client` | one client connection that speaks HTTP/2: its requests beside each other |
 | `exchange` | one request and its response |
+| `heads` | the record of a head, and the head that goes on in its place |
 | `handled` | the same with handlers, which may change and answer it |
 | `answer` | what a handler has answered, in a server's place |
 | `changed` | messages that were changed or made up, made into what can be sent |

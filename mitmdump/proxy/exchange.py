@@ -21,16 +21,17 @@ from ..errors import PeerError, RemoteError, StreamError
 from ..filter import Stage
 from ..model.body import Body
 from ..model.flow import Error, Flow, Part, WebSocket
-from ..model.headers import Headers, to_bytes, to_str
+from ..model.headers import Headers
 from ..model.message import HttpMessage, Request, Response
 from ..sinks.tap import AnyTap, Taps
 from ..wire.events import Data, End, Event, RequestHead, ResponseHead
-from ..wire.handshake import grants_websocket, with_known_extensions
-from ..wire.head import CHUNKED, UNTIL_CLOSE
-from ..wire.hop import asks_for_upgrade, end_to_end, with_upgrade, without
+from ..wire.handshake import grants_websocket
+from ..wire.head import UNTIL_CLOSE
+from ..wire.hop import asks_for_upgrade
 from . import onboarding, pages
+from .heads import recorded_request, recorded_response, sent_request, sent_response
 from .policy import Treatment, names_of
-from .target import Target, named_server, with_host
+from .target import Target, named_server
 
 if TYPE_CHECKING:
     from .sides import ClientSide, ServerSide
@@ -114,6 +115,10 @@ class Exchange:
         assert self._upstream
         return self._upstream.receive()
 
+    def _response_of(self, head: ResponseHead) -> Response:
+        """The flow's response, as it was received."""
+        return recorded_response(head, time())
+
     # -- the request --------------------------------------------------------------------------------------------------
 
     def _begin(self, head: Event) -> Target:
@@ -142,13 +147,7 @@ class Exchange:
 
     def _take(self, head: RequestHead) -> Request:
         """The flow's request, as it was received."""
-        self.flow.request = request = Request(
-            http_version=head.version.decode(),
-            headers=Headers(head.fields),
-            method=to_str(head.method),
-            path=to_str(head.target),
-            timestamp_start=self.flow.timestamp_start,
-        )
+        self.flow.request = request = recorded_request(head, self.flow.timestamp_start)
         if head.version == b"HTTP/2":
             self.flow.metadata["stream_id"] = head.stream_id
         return request
@@ -197,18 +196,7 @@ class Exchange:
         head, *rest = events
         assert isinstance(head, RequestHead)
         self._upgrade_asked = asks_for_upgrade(head)
-        fields = with_upgrade(head) if self._upgrade_asked else end_to_end(head)
-        if self._upgrade_asked and self._reads_websockets:
-            fields = with_known_extensions(fields)
-        if target.authority and not head.authority:
-            fields = with_host(fields, target.authority)
-        path = head.target if head.target[:1] == b"/" else to_bytes(target.path)
-        version = b"HTTP/1.1" if self._upgrade_asked else head.version
-        sent = RequestHead(head.method, path, fields, version, framing=head.framing)
-        if head.authority:
-            sent.scheme, sent.authority, sent.protocol = head.scheme, head.authority, head.protocol
-            sent.survey = head.survey
-        upstream.send(sent)
+        upstream.send(sent_request(head, target, upgrade=self._upgrade_asked, websockets=self._reads_websockets))
         self._pass_request(upstream, rest)
 
     async def _send_rest(self, upstream: ServerSide) -> None:
@@ -317,7 +305,7 @@ class Exchange:
             raise RemoteError("the server switched protocols without being asked to", 502)
         if not head.is_final:
             if flow.request.http_version != "HTTP/1.0":  # which knows no interim responses (RFC 9110 section 15.2)
-                client.send(ResponseHead(head.status, self._bodiless(head), head.reason, head.version))
+                client.send(sent_response(head, to_http10=False))
             return
         flow.response = self._response_of(head)
         if self._request_done and self._tap.wanted is None:
@@ -326,47 +314,24 @@ class Exchange:
         if head.status == 101:
             self._switch(head)
 
-    def _response_of(self, head: ResponseHead) -> Response:
-        """The flow's response, as it was received."""
-        return Response(
-            http_version=head.version.decode(),
-            headers=Headers(head.fields),
-            status_code=head.status,
-            reason=to_str(head.reason),
-            timestamp_start=time(),
-        )
-
     def _forwarded(self, head: ResponseHead) -> ResponseHead:
         """The response head as the client gets it; decides whether its connection stays open."""
         client, upstream = self.client, self._upstream
         assert self.flow.request
-        is_http10 = self.flow.request.http_version == "HTTP/1.0"
-        status = head.status
-        if status == 101:
-            return ResponseHead(status, with_upgrade(head), head.reason)
-        if status == 426 and asks_for_upgrade(head):  # which is about Upgrade (RFC 9110 section 15.5.22)
-            fields = with_upgrade(head)
-        elif status == 204:
-            fields = self._bodiless(head)
-        else:
-            fields = end_to_end(head)
-        framing = head.framing
-        if is_http10 and framing == CHUNKED:  # it cannot read chunks; the close ends the body instead
-            fields, framing = without(fields, {b"transfer-encoding"}), UNTIL_CLOSE
+        to_http10 = self.flow.request.http_version == "HTTP/1.0"
+        sent = sent_response(head, to_http10=to_http10)
+        if head.status == 101:
+            return sent
         self.keep_alive = (
             client.keeps_alive
             and (self._request_done or (upstream is not None and upstream.keeps_alive and self._is_sending))
             and head.version != b"HTTP/1.0"
-            and framing != UNTIL_CLOSE
+            and sent.framing != UNTIL_CLOSE
             and not client.services.stopping
         )
-        if not self.keep_alive and not is_http10:
-            fields = [*fields, (b"Connection", b"close")]
-        return ResponseHead(status, fields, head.reason, head.version, framing=framing)
-
-    def _bodiless(self, head: ResponseHead) -> list[tuple[bytes, bytes]]:
-        """The fields of a response that has no body, without what would announce one (RFC 9110 section 8.6)."""
-        return without(end_to_end(head), {b"content-length", b"transfer-encoding"})
+        if not self.keep_alive and not to_http10:
+            sent.fields = [*sent.fields, (b"Connection", b"close")]
+        return sent
 
     @property
     def _reads_websockets(self) -> bool:
