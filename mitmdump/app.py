@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
+from collections.abc import Iterable
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING
@@ -29,7 +30,8 @@ from .sinks.output import expand
 if TYPE_CHECKING:
     from .filter import Filter
 
-_ONLY_FOR_CLIENT_REPLAY = (
+# Settings that say how to do what -C asks for, what -S does, and what either does.
+_OF_CLIENT_REPLAY = (
     "replay_concurrency",
     "replay_timing",
     "replay_rate",
@@ -39,20 +41,37 @@ _ONLY_FOR_CLIENT_REPLAY = (
     "replay_verify",
     "replay_dry_run",
 )
+_OF_SERVER_REPLAY = (
+    "replay_extra",
+    "replay_match",
+    "replay_ignore_params",
+    "replay_ignore_payload_params",
+    "replay_ignore_json",
+    "replay_ignore_content",
+    "replay_ignore_host",
+    "replay_headers",
+    "replay_after",
+    "replay_reuse",
+    "replay_latency",
+    "replay_refresh",
+    "record_mode",
+    "replay_strict",
+)
+_OF_REPLAY = ("replay_filter", "replay_report")
+_DEFAULTS = Settings()
 
 
 def run(settings: Settings) -> int:
     """Do what the settings say; returns the exit status. Never raises."""
     log = Log(quiet=settings.quiet, verbose=settings.verbose, tracebacks=settings.debug)
     try:
-        _check_server_replay(settings)
+        _check_replay(settings)
         if settings.record_mode:
             from .replay.cassette import with_cassette  # which few runs need
 
             settings = with_cassette(settings)
         filters = _parse_filters(settings, log)
         _check_outputs(settings)
-        _check_replay(settings)
         if settings.read:
             from .readback import read_back
 
@@ -92,61 +111,79 @@ def _parse_filters(settings: Settings, log: Log) -> Filters:
     return Filters(main, tuple(understood(text) for _, text in settings.save), replayed)
 
 
-def _check_server_replay(settings: Settings) -> None:
-    """What of the options for -S makes no sense beside others, or without it, is refused. Raises SettingsError."""
-    if not settings.server_replay:
-        if settings.record_mode or settings.replay_strict:
-            name = "--record-mode" if settings.record_mode else "--replay-strict"
-            raise SettingsError(f"nothing to do for {name}: there is no -S FILE to answer from")
-        return
-    if settings.read:
-        raise SettingsError("-r reads flows back, and -S answers clients: give one of the two")
-    if settings.replay_reuse and settings.replay_after != "last":
-        raise SettingsError("--replay-reuse uses no recording up, so there is nothing to do for --replay-after")
-
-
 def _dry_run(settings: Settings, log: Log, filters: Filters) -> int:
     """Raises MitmdumpError if a recording is refused."""
     from .replay.dryrun import dry_run  # none of the network comes with it
     from .replay.recordings import Recordings
+    from .sinks.printer import Printer
 
     recordings = Recordings.of(settings, filters.replayed, log.warn)
+    printer = Printer(sys.stdout)
+
+    def say(line: str) -> None:
+        if sys.stdout is not None:  # whoever started us may have closed it
+            printer.write(f"{line}\n")
+
     with closing(recordings):
         try:
-            log.info(dry_run(settings, recordings, partial(print, flush=True)))
+            log.info(dry_run(settings, recordings, say))
         except BrokenPipeError:
             let_go_of_stdout()
+        except OutputError as error:
+            log.error(str(error))
+            let_go_of_stdout()
+            return OUTPUT_FAILED
     return DAMAGED if recordings.damaged else DONE
 
 
 def _check_replay(settings: Settings) -> None:
-    """What is asked for has to be possible. Raises SettingsError."""
-    if settings.client_replay and (settings.read or settings.follow):
+    """What of the options of replay makes no sense beside others, or without them, is refused. Raises SettingsError."""
+    clients, servers = settings.client_replay, settings.server_replay
+    for names, files, missing in (
+        (_OF_CLIENT_REPLAY, clients, "-C FILE to replay"),
+        (_OF_SERVER_REPLAY, servers, "-S FILE to answer from"),
+        (_OF_REPLAY, clients or servers, "-C FILE to replay, nor -S FILE to answer from"),
+    ):
+        if not files and (flag := _first_given(settings, names)):
+            raise SettingsError(f"nothing to do for {flag}: there is no {missing}")
+    if clients and (settings.read or settings.follow):
         raise SettingsError("-C sends requests, and -r only reads them: choose one")
+    if servers and settings.read:
+        raise SettingsError("-r reads flows back, and -S answers clients: give one of the two")
     if settings.replay_keep_host and not settings.replay_to:
         raise SettingsError("--replay-keep-host says what --replay-to leaves as it is: give --replay-to, too")
     if settings.replay_ignore and not settings.replay_verify:
         raise SettingsError("--replay-ignore says what --replay-verify leaves out: give --replay-verify, too")
-    defaults = Settings()
-    for name in _ONLY_FOR_CLIENT_REPLAY:
-        if getattr(settings, name) != getattr(defaults, name) and not settings.client_replay:
-            flag = "--" + name.replace("_", "-")
-            raise SettingsError(f"nothing to do for {flag}: there is no -C FILE to replay")
+    if settings.replay_reuse and settings.replay_after != "last":
+        raise SettingsError("--replay-reuse uses no recording up, so there is nothing to do for --replay-after")
+
+
+def _first_given(settings: Settings, names: Iterable[str]) -> str:
+    """The flag of the first of these settings that is not as it is by default, "" if all are."""
+    name = next((name for name in names if getattr(settings, name) != getattr(_DEFAULTS, name)), "")
+    if not name:
+        return ""
+    from .options import OPTIONS  # only who is refused needs it
+
+    return next(option.flags for group in OPTIONS.values() for option in group if option.field == name)
 
 
 def _check_outputs(settings: Settings) -> None:
     """A file cannot be written twice, nor read and replaced, at a time. Raises OutputError."""
     seen: set[str] = set()
-    for name in settings.outputs:
-        path = name if name == "-" else os.path.realpath(expand(name, time()))
+    outputs = [(name, name if name == "-" else expand(name, time()), "-w or --save") for name in settings.outputs]
+    if report := settings.replay_report:
+        outputs.append((str(report), str(report), "--replay-report"))
+    for name, file, flag in outputs:
+        path = file if file == "-" else os.path.realpath(file)
         if path in seen:
-            raise OutputError(f"cannot write {name} twice. Choose another file with -w or --save")
+            raise OutputError(f"cannot write {name} twice. Choose another file with {flag}")
         seen.add(path)
         for source in (*settings.read, *settings.client_replay, *settings.server_replay):
-            if settings.record_mode and source in settings.server_replay:
+            if settings.record_mode and source in settings.server_replay and flag != "--replay-report":
                 continue  # a cassette may be gone on with
             if name != "-" and _is_same(_status(path), _status(source)):
-                raise OutputError(f"cannot write {name}: it is also read. Choose another file with -w or --save")
+                raise OutputError(f"cannot write {name}: it is also read. Choose another file with {flag}")
 
 
 def _is_same(one: os.stat_result | None, other: os.stat_result | None) -> bool:

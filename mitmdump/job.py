@@ -80,6 +80,8 @@ class Job:
     def _printing(self) -> Iterator[Sink]:
         """What goes to stdout, if anything does."""
         settings, how = self.settings, {"dispensable": bool(self.settings.outputs), "prompt": _is_live(self.settings)}
+        if sys.stdout is None:  # whoever started us has closed it
+            return
         if settings.stats:
             from .sinks.stats import StatsSink
 

@@ -53,9 +53,10 @@ TICK_SECONDS = 0.25
 RESERVED_FILES = 24
 FILES_PER_CLIENT = 2
 NAMED_HOSTS = 20  # in one line at the end
-# So many objects more than were freed, till the collector looks for cycles among them. A thousand exchanges under way
-# are some 20,000, which will all be freed without it; to look at them again and again took a fifteenth of the time.
-_GC_THRESHOLD = 50_000
+# So many objects more than were freed, till the collector looks for cycles among them. Exchanges under way are freed
+# without it, and to look at those of a thousand clients every 700 objects took a fifteenth of the time. But a
+# connection that failed can be in a cycle, and OpenSSL's memory with it: some hundred of them may wait.
+_GC_THRESHOLD = 10_000
 # Names and numbers are in mallopt(3): M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, in bytes.
 _MALLOC_OPTIONS = {-3: 4 * 1024 * 1024, -1: 16 * 1024 * 1024}
 
@@ -69,7 +70,7 @@ def run_proxy(settings: Settings, log: Log, filters: Filters, doors: Sequence[Do
         settings.ready_file.unlink(missing_ok=True)
     if settings.mark is not None:
         check_mark(settings.mark)
-    contexts = _contexts(settings, log)
+    contexts = _contexts(settings, log, has_clients=bool(doors))
     replay = _client_replay(settings, filters, log)
     answering = _server_replay(settings, filters, log)
     job = Job(settings, log, filters, *_progress(replay, log))
@@ -139,10 +140,10 @@ def _settle_memory() -> None:
             mallopt(parameter, value)
 
 
-def _contexts(settings: Settings, log: Log) -> Contexts:
+def _contexts(settings: Settings, log: Log, *, has_clients: bool) -> Contexts:
     is_new = not settings.confdir.exists()
-    authority = Authority.load_or_create(settings.confdir, key_type=settings.ca_key, now=time())
-    if is_new:
+    authority = Authority.load_or_create(settings.confdir, key_type=settings.ca_key, now=time(), keep=has_clients)
+    if is_new and has_clients:
         log.info(f"made a CA of your own; clients have to trust {authority.certificate_file}")
     return Contexts(
         authority,
@@ -170,10 +171,11 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
     return uvloop.Loop
 
 
-def _client_limit(job: Job) -> int:
-    """How many clients we can serve, given how many files we may open."""
+def _client_limit(job: Job, *, serves: bool) -> int:
+    """How many clients we can serve, or play, given how many files we may open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = job.settings.max_connections
+    played = job.settings.replay_concurrency
+    wanted = max(job.settings.max_connections, played) if serves else played
     needed = wanted * FILES_PER_CLIENT + RESERVED_FILES
     if soft < needed:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
@@ -196,7 +198,7 @@ class _Proxy:
         self._hurry = asyncio.Event()
         self._deadline = 0.0  # of the end, by the monotonic clock
         self._modes = [door.mode.kind for door in doors for _ in door.sockets]
-        limit = _client_limit(job)
+        self._limit = limit = _client_limit(job, serves=bool(doors))
         self._listeners = [
             Listener(
                 door.sockets,
@@ -229,8 +231,7 @@ class _Proxy:
             listener.stop()
         if self._replay:
             self._replay.stop()
-        self._services.stopping = True
-        self._services.close_idle(len(self._services.idle))
+        self._services.stop()
         self._deadline = monotonic() + self._job.settings.timeout_stop
         await self._finish(self._clients)
         await self._finish({asyncio.create_task(self._tell_handlers())})
@@ -243,7 +244,7 @@ class _Proxy:
 
     def _start_replay(self, replay: ClientReplay) -> None:
         """It is a client like others, and where nobody else can come, the last one."""
-        task = asyncio.create_task(replay.run(self._services))
+        task = asyncio.create_task(replay.run(self._services, self._limit))
         self._clients.add(task)
         task.add_done_callback(self._client_done)
         if not self._listeners:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     run("mount", "-t", "tmpfs", "-o", "size=128k", "none", directory)
     yield directory
     run("umount", "--lazy", directory)
+
+
+@pytest.fixture
+def without_collector() -> Iterator[None]:
+    """Only what nothing refers to any more is freed; objects that hold each other stay."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture

@@ -221,6 +221,35 @@ def test_standard_output_as_the_file_holds_nothing_else(capture):
     assert done.stderr.decode() == "mitmdump: " + summary(3, 1, 1, 1)
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("how", [[], ["--json"], ["--stats"]], ids=["text", "json", "stats"])
+def test_a_standard_stream_may_be_closed_and_no_file_takes_its_place(capture, tmp_path, closed, how):
+    out = tmp_path / "out.flows"
+    command = [*PROGRAM, "-nr", str(capture), "-w", str(out), *how]
+
+    done = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", *command], capture_output=True)
+
+    assert done.returncode == 0
+    assert b"should not have happened" not in done.stderr
+    assert [flow.id for flow in read(out.read_bytes())] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("option", "closed", "complaint"),
+    [
+        (["-r", "-"], "<&-", b"cannot read standard input: it is closed"),
+        (["-r", "IN", "-w", "-"], ">&-", b"cannot write to standard output: it is closed"),
+    ],
+)
+def test_a_standard_stream_that_is_asked_for_and_closed_is_refused(capture, option, closed, complaint):
+    command = [*PROGRAM, "-n", *(str(capture) if word == "IN" else word for word in option)]
+
+    done = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", *command], capture_output=True)
+
+    assert done.returncode == 2
+    assert complaint in done.stderr
+
+
 def test_nothing_to_do_is_refused(run):
     assert run(server=False) == (
         2,

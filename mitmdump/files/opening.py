@@ -152,6 +152,8 @@ def _parsed(text: str) -> Filter:
 
 def _open(file: str | PathLike[str] | BinaryIO, unwanted: Unwanted | None) -> FlowSource:
     if file == "-":
+        if sys.stdin is None:
+            raise FlowFileError("cannot read standard input: it is closed. Redirect it from a file or a program")
         return _recognised(sys.stdin.buffer, "standard input", unwanted)
     if not isinstance(file, str | PathLike):
         return _recognised(file, str(getattr(file, "name", "the input")), unwanted)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from io import BytesIO
 from typing import BinaryIO, cast
 
@@ -63,7 +63,8 @@ class InOrder:
         """Give the room back."""
         self._held.clear()
         if self._file:
-            self._file.close()
+            with suppress(OSError):  # where there was no room, there is none for its last bytes either
+                self._file.close()
 
     def _add(self, flow: Flow, raw: RawFlow | None) -> None:
         self._times.append(flow.timestamp_start)

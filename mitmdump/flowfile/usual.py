@@ -33,7 +33,8 @@ def read_usual_flow(content: Any, connection: Callable[[int, str], Connection]) 
 
 def _flow(found: Map, connection: Callable[[int, str], Connection]) -> Flow:
     flow_id, client, server, end = found["id"], found["client"], found["server"], found["timestamp_end"]
-    _expect(found["kind"] == "http" and found["done"] is True and len(found) == 8)
+    metadata = found.get("metadata")
+    _expect(found["kind"] == "http" and found["done"] is True and len(found) == 8 + (metadata is not None))
     _expect(type(flow_id) is type(client) is type(server) is int and flow_id >= 0 and client >= 0 and server >= 0)
     _expect(type(end) is float and 0 <= end <= LAST_TIME)
     request = _request(found["request"])
@@ -46,7 +47,15 @@ def _flow(found: Map, connection: Callable[[int, str], Connection]) -> Flow:
         timestamp_start=request.timestamp_start or 0.0,
         timestamp_end=end,
         id=flow_id,
+        metadata={} if metadata is None else _metadata(metadata),
     )
+
+
+def _metadata(found: Map) -> Map:
+    """That of an exchange over HTTP/2, which is on which stream it was."""
+    stream_id = found["stream_id"]
+    _expect(type(stream_id) is int and len(found) == 1)
+    return {"stream_id": stream_id}
 
 
 def _request(found: Map) -> Request:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
 
 from ..errors import PeerError
 from ..model.connection import Connection
@@ -30,7 +30,7 @@ class Hooks:
                 self._guarded(getattr(each, name)) for each in handlers if getattr(type(each), name) is not default
             )
 
-        self._on_bug = on_bug
+        self._blaming = _Blaming(on_bug)
         self.client_connected: tuple[Callable[[Connection], Awaitable[None]], ...] = overridden("client_connected")
         self.requestheaders: tuple[OfFlow, ...] = overridden("requestheaders")
         self.request: tuple[OfFlow, ...] = overridden("request")
@@ -45,23 +45,35 @@ class Hooks:
             self.requestheaders or self.request or self.responseheaders or self.response or self.error
         )
 
-    @contextmanager
-    def blaming(self) -> Iterator[None]:
-        """Around what a handler does, and what depends on its having done it right. Raises PeerError.
-
-        The error's text goes to clients and into flows, and so has nothing of the exception, where secrets may be.
-        """
-        try:
-            yield
-        except PeerError:
-            raise
-        except Exception as error:
-            self._on_bug(error)
-            raise PeerError(f"a handler of the proxy failed ({type(error).__name__})", 500) from error
+    def blaming(self) -> _Blaming:
+        """Around what a handler does, and what depends on its having done it right. Raises PeerError."""
+        return self._blaming
 
     def _guarded(self, hook: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
         async def call(*about: object) -> None:
-            with self.blaming():
+            with self._blaming:
                 await hook(*about)
 
         return call
+
+
+class _Blaming:
+    """Tells `on_bug` of an exception, and raises a PeerError in its place; another PeerError goes on as it is.
+
+    Its text goes to clients and into flows, and so has nothing of the exception, where secrets may be.
+    """
+
+    __slots__ = ("_on_bug",)
+
+    def __init__(self, on_bug: Callable[[Exception], object]) -> None:
+        self._on_bug = on_bug
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception) and not isinstance(error, PeerError):
+            self._on_bug(error)
+            raise PeerError(f"a handler of the proxy failed ({type(error).__name__})", 500) from error

@@ -77,5 +77,8 @@ class Answer:
     def abort(self, error: PeerError) -> None:
         """Nobody is there."""
 
+    def finish(self) -> None:
+        """Nobody is there."""
+
     def close(self) -> None:
         """Nobody is there."""

@@ -14,14 +14,12 @@ from ..model.url import join_host_port
 from ..net.destination import Lookup
 from ..net.stream import Stream
 from ..wire.events import Event, RequestHead, Role
+from ..wire.head import starts_like_http2
 from ..wire.http1 import Http1, Limits
-from ..wire.http2 import starts_like_http2
 from .channel import Channel
 from .handled import new_exchange
-from .http2client import Http2Client
 from .redirected import serve_redirected
 from .services import Services
-from .switching import relay_switched
 from .target import Origin, Target, connect_target, proxy_target, server_target
 from .tunnel import ESTABLISHED, tunnel
 from .upstreams import HTTP_1, HTTP_2, Upstreams
@@ -133,6 +131,10 @@ class Client(Channel):
         """End our side, and let a client that is still sending read our last words."""
         await self.stream.linger(seconds)
 
+    def can_act_on(self, _error: PeerError) -> bool:
+        """HTTP/1 has no words for it."""
+        return False
+
     def cut_off(self, _error: PeerError) -> None:
         """End the connection so that the client sees its response cut off, whatever frames it."""
         if self.codec.sends_until_close:
@@ -146,7 +148,7 @@ class Client(Channel):
         self.speak(Http1(Role.SERVER, self.codec.limits))
         if self.connection.alpn == HTTP_2 or self.upstreams.prior_knowledge:
             self.speaks_http2 = True
-            await Http2Client(self).run()
+            await self._speak_http2()
         else:
             await self.run()
 
@@ -178,6 +180,8 @@ class Client(Channel):
             exchange = new_exchange(self)
             await exchange.run(events)
             if exchange.switched:
+                from .switching import relay_switched  # likewise
+
                 await relay_switched(self, exchange)
                 return
             if not exchange.keep_alive:
@@ -185,7 +189,12 @@ class Client(Channel):
             self.codec.start_next_cycle()
         if self.speaks_http2:
             self.upstreams.alpn = HTTP_2, HTTP_1
-            await Http2Client(self).run()
+            await self._speak_http2()
+
+    async def _speak_http2(self) -> None:
+        from .http2client import Http2Client  # and with it a library that starting can do without
+
+        await Http2Client(self).run()
 
     async def _next_request(self) -> list[Event]:
         """The first events of the next request, [] when there is none.

@@ -148,7 +148,7 @@ class Exchange:
     def _take(self, head: RequestHead) -> Request:
         """The flow's request, as it was received."""
         self.flow.request = request = recorded_request(head, self.flow.timestamp_start)
-        if head.version == b"HTTP/2":
+        if head.version == b"HTTP/2" and head.stream_id:
             self.flow.metadata["stream_id"] = head.stream_id
         return request
 
@@ -185,6 +185,7 @@ class Exchange:
         finally:
             self._upload.cancel()
             await asyncio.wait({self._upload})  # until it has let go of the client's stream
+            self._upload = None  # which holds us, too
         if not self.flow.websocket:
             self._finish()
         if not self._request_done:  # what still comes must not destroy the answer
@@ -399,7 +400,7 @@ class Exchange:
         self.keep_alive = False
         if client.broken:
             return
-        if client.answering:
+        if client.answering or client.can_act_on(error):
             client.cut_off(error)
             return
         method = request.method if request else ""

@@ -109,11 +109,12 @@ class Handled(Exchange):
         else:
             keep_framing(request, before)
         request.body = Body()
-        new_target = target_of(request, target, before)
-        self._elsewhere = new_target.origin != target.origin
         self._asked = head
         if flow.response:
             self._answer, flow.response = Answer(flow.response, head.method), None
+            return target, [head, *rest]
+        new_target = target_of(request, target, before)
+        self._elsewhere = new_target.origin != target.origin
         return new_target, [request_head(request, head, framing), *rest]
 
     async def _ask_for_body(self, head: RequestHead, rest: list[Event]) -> None:
@@ -134,6 +135,12 @@ class Handled(Exchange):
         # Not in the name of the server that the client has asked for in TLS.
         idle = self.client.upstreams.idle(target.origin, self.flow)
         return idle or await Upstreams(services).connect(target.origin, self.flow)
+
+    def _send_request(self, upstream: ServerSide, target: Target, events: list[Event]) -> None:
+        if self._answer:  # nobody is there who reads a head
+            self._pass_request(upstream, events[1:])
+        else:
+            super()._send_request(upstream, target, events)
 
     async def _receive_request(self) -> list[Event]:
         return await (next_of(self._rest_of_request) if self._rest_of_request else super()._receive_request())

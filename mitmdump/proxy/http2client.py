@@ -30,11 +30,15 @@ from .multiplex import Multiplex
 from .switching import relay_switched
 from .target import Origin, Target, connect_target, proxy_target, server_target
 from .tunnel import ESTABLISHED, tunnel
+from .upstreams import nobody_waits
 
 if TYPE_CHECKING:
     from .client import Client
 
 LINGER_SECONDS = 2.0
+
+# What a server's reset says to those who asked, not to us in between (RFC 9113 sections 7 and 8.7).
+_FOR_CLIENTS = frozenset({Code.REFUSED_STREAM, Code.HTTP_1_1_REQUIRED})
 
 
 class Http2Client(Multiplex):
@@ -51,13 +55,20 @@ class Http2Client(Multiplex):
 
     async def run(self) -> None:
         """Serve requests until the client or we have had enough."""
-        async with self._tasks:
-            self.client.upstreams.on_settled = self._offer_websocket
-            self._offer_websocket()
-            self.start()
-            await self._over
+        services = self.client.services
+        services.shared.add(self)
+        try:
+            async with self._tasks:
+                self.client.upstreams.on_settled = self._offer_websocket
+                self._offer_websocket()
+                self.start()
+                if services.stopping:
+                    self.leave()
+                await self._over
+        finally:
+            services.shared.discard(self)
+            self.client.upstreams.on_settled = nobody_waits
         if not self.stream.broken:
-            self.stream.consumer = None
             await self.stream.linger(LINGER_SECONDS)
 
     def _offer_websocket(self) -> None:
@@ -106,11 +117,9 @@ class Http2Client(Multiplex):
 
     def grow_older(self, seconds: float) -> None:
         super().grow_older(seconds)
-        settings = self.client.services.settings
-        if self.client.services.stopping:
-            self.leave()
         if self.lanes:
             return
+        settings = self.client.services.settings
         self._quiet += seconds
         if self._quiet > (settings.timeout_idle if self.codec.idle else settings.timeout_quiet):
             if self.leaving:
@@ -141,7 +150,7 @@ class Http2Client(Multiplex):
             exchange = new_exchange(lane)
             if head.protocol:
                 lane.unread(events[1:])
-                events = [_as_upgrade(head), End()]
+                events = [lane.as_upgrade(head), End()]
             await exchange.run(events)
             if exchange.switched:
                 await relay_switched(lane, exchange)
@@ -175,17 +184,10 @@ class Http2Client(Multiplex):
         await lane.linger(LINGER_SECONDS)
 
 
-def _as_upgrade(head: RequestHead) -> RequestHead:
-    """An extended CONNECT as the Upgrade that it would be in HTTP/1.1, which all that follow understand."""
-    asked = connect_to_upgrade(head, b64encode(urandom(16)))
-    asked.version, asked.stream_id = head.version, head.stream_id
-    return asked
-
-
 class ClientLane(Lane):
-    """One request of a client."""
+    """One request of a client. `key`: the Sec-WebSocket-Key of one for a WebSocket."""
 
-    __slots__ = ("answering", "connection", "services", "upstreams")
+    __slots__ = ("answering", "connection", "key", "services", "upstreams")
 
     def __init__(self, mux: Http2Client, stream_id: int) -> None:
         super().__init__(mux, stream_id)
@@ -194,6 +196,7 @@ class ClientLane(Lane):
         self.connection = client.connection
         self.upstreams = client.upstreams
         self.answering = False
+        self.key = b""
 
     # That of other requests is not touched, whatever becomes of this one.
     keeps_alive = True
@@ -211,12 +214,25 @@ class ClientLane(Lane):
         origin: Origin | None = self.mux.client.origin
         return proxy_target(head) if origin is None else server_target(head, origin)
 
+    def as_upgrade(self, head: RequestHead) -> RequestHead:
+        """An extended CONNECT as the Upgrade that it would be in HTTP/1.1, which all that follow understand."""
+        self.key = b64encode(urandom(16))
+        asked = connect_to_upgrade(head, self.key)
+        asked.version, asked.stream_id = head.version, head.stream_id
+        return asked
+
     def worded(self, head: RequestHead | ResponseHead) -> ResponseHead:
         assert isinstance(head, ResponseHead)
-        self.answering = self.answering or head.is_final
         if head.status == 101:
-            return switched_to_connected(head, self.stream_id)
-        return response_to_http2(head, self.stream_id)
+            worded = switched_to_connected(head, self.stream_id, self.key)
+        else:
+            worded = response_to_http2(head, self.stream_id)
+        self.answering = self.answering or head.is_final
+        return worded
+
+    def can_act_on(self, error: PeerError) -> bool:
+        """It can ask again what the server did not look at, and over HTTP/1.1 what that wants so."""
+        return isinstance(error, ResetError) and error.code in _FOR_CLIENTS
 
     def cut_off(self, error: PeerError) -> None:
         """End the response so that the client sees it cut off, for the server's own reason if that gave one."""

@@ -11,6 +11,7 @@ from ..model.headers import to_bytes
 from ..net.stream import Stream
 from ..wire.events import End, Event, RequestHead, Reset, ResponseHead, Role
 from ..wire.hop import asks_for_upgrade
+from ..wire.http1 import Limits as HeadLimits
 from ..wire.http2 import Code, Http2, Limits
 from ..wire.translate import connected_to_switched, request_to_http2, upgrade_to_connect
 from .inside import open_inside
@@ -32,10 +33,11 @@ class Http2Server(Multiplex):
         stream: Stream,
         connection: Connection,
         origin: Origin,
-        limits: Limits,
+        limits: HeadLimits,
         on_settled: Callable[[], object],
     ) -> None:
-        super().__init__(stream, Http2(Role.CLIENT, limits), services.turn, services.settings.timeout_quiet)
+        codec = Http2(Role.CLIENT, Limits(limits.head, limits.fields))
+        super().__init__(stream, codec, services.turn, services.settings.timeout_quiet)
         self.services = services
         self.connection = connection
         self.origin = origin
@@ -47,6 +49,10 @@ class Http2Server(Multiplex):
     def has_capacity(self) -> bool:
         """Can another request be sent now?"""
         return not self.leaving and self.codec.capacity > 0
+
+    def lane(self) -> ServerLane:
+        """Room for one more request."""
+        return ServerLane(self)
 
     def has_data(self) -> None:
         super().has_data()

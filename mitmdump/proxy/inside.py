@@ -44,14 +44,15 @@ class LaneTransport(asyncio.Transport):
         self._reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
+        stream = self._stream
         with suppress(PeerError):  # which `on_end` tells
-            while True:
+            while not self._closing:
                 await self._readable.wait()
                 for event in await self._lane.receive():
                     if isinstance(event, Data):
-                        self._stream.data_received(event.data)
+                        stream.data_received(event.data)
                     elif isinstance(event, End):
-                        self._stream.eof_received()
+                        stream.eof_received()
                         return
 
     def write(self, data: Any) -> None:
@@ -64,10 +65,11 @@ class LaneTransport(asyncio.Transport):
             self._draining = asyncio.create_task(self._drain())
 
     async def _drain(self) -> None:
+        stream = self._stream
         with suppress(PeerError):  # who reads learns it
             await self._lane.flush()
         self._draining = None
-        self._stream.resume_writing()
+        stream.resume_writing()
 
     def write_eof(self) -> None:
         if not self._ended:
@@ -105,6 +107,11 @@ class LaneTransport(asyncio.Transport):
     def _lose(self) -> None:
         if not self._closing:
             self._closing = True
-            asyncio.get_running_loop().call_soon(self._stream.connection_lost, None)
+            self._lane.on_end = None
+            asyncio.get_running_loop().call_soon(self._tell_lost)
             if asyncio.current_task() is not self._reading:
                 self._reading.cancel()
+
+    def _tell_lost(self) -> None:
+        self._stream.connection_lost(None)
+        del self._stream  # as other transports do: or the two would hold each other until the garbage collector comes

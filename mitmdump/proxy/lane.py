@@ -73,7 +73,7 @@ class Lane:
             self._acknowledge()
         while not self.events:
             if self._error:
-                raise _again(self._error)
+                raise again(self._error)
             self._quiet = 0.0
             self._reader = Wakeup(self.mux.loop)
             try:
@@ -109,7 +109,7 @@ class Lane:
     def write(self) -> None:
         """Write what is queued. Raises PeerError."""
         if self.broken:
-            raise _again(self._error or StreamError(f"the stream to the {self.mux.stream.peer} is over"))
+            raise again(self._error or StreamError(f"the stream to the {self.mux.stream.peer} is over"))
         self.mux.write_soon()
 
     def write_last(self) -> None:
@@ -170,7 +170,7 @@ class Lane:
         if self.broken:
             return
         self.broken = True
-        self._error = _again(error)
+        self._error = again(error)
         for waiting in (self._reader, self._writer):
             if waiting is not None:
                 waiting.soon()
@@ -222,7 +222,7 @@ class Lane:
             finally:
                 self._writer = None
             if self._error:
-                raise _again(self._error)
+                raise again(self._error)
 
 
 def _size(events: list[Event]) -> int:
@@ -230,6 +230,6 @@ def _size(events: list[Event]) -> int:
     return sum([len(event.data) for event in events if type(event) is Data])
 
 
-def _again(error: Exception) -> Exception:
+def again(error: Exception) -> Exception:
     """An error that has no traceback yet."""
     return error.again() if isinstance(error, PeerError) else error

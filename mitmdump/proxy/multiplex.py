@@ -17,7 +17,7 @@ from ..net.stream import Stream
 from ..net.turn import Turn
 from ..wire.events import Event, GoAway, RequestHead, Reset, StreamEvent
 from ..wire.http2 import Http2
-from .lane import Lane
+from .lane import Lane, again
 
 
 class Multiplex:
@@ -181,17 +181,21 @@ class Multiplex:
         if self.lost:
             return
         self.lost = self.leaving = True
-        self.error = error
+        self.error = again(error)
         lanes = list(self.lanes.values())
         self.lanes.clear()
         self._waiting.clear()
         for lane in lanes:
             lane.fail(error)
-        self.over()
+        self._end()
 
     def _rest(self) -> None:
         if self.leaving:
             self.lost = True
-            self.over()
+            self._end()
         else:
             self.rest()
+
+    def _end(self) -> None:
+        self.stream.consumer = None  # or the two would hold each other until the garbage collector comes
+        self.over()

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class Services:
     """Settings, sinks and certificates; and what is known of the running proxy.
 
-    `warn` says one line that a user should see, `debug` one that helps to find out why something went wrong.
+    `warn` says one line that a user should see, `debug` one that helps to find out why something went wrong. `idle` are
+    the connections that wait for a request, `shared` all that may have several at once.
     """
 
     settings: Settings
@@ -40,6 +41,7 @@ class Services:
     recorded: RecordedServers | None = None
     own_addresses: list[Address] = field(default_factory=list)
     idle: dict[Client | Http2Client, None] = field(default_factory=dict)
+    shared: set[Http2Client] = field(default_factory=set)
     stopping: bool = False
     policy: Policy = field(init=False)
     refusals: Refusals = field(init=False)
@@ -64,6 +66,13 @@ class Services:
         """Close up to `count` connections that wait for a client's next request, those that wait longest first."""
         for client in list(self.idle)[:count]:
             del self.idle[client]
+            client.leave()
+
+    def stop(self) -> None:
+        """Take no more requests: who waits for one is closed, who may send several at once is told (GOAWAY)."""
+        self.stopping = True
+        self.close_idle(len(self.idle))
+        for client in self.shared:
             client.leave()
 
     def refuse_public(self, address: Address | None) -> None:

@@ -85,6 +85,9 @@ class ClientSide(Side, Protocol):
     def target_of(self, head: RequestHead) -> Target:
         """Where a request goes. Raises RemoteError."""
 
+    def can_act_on(self, error: PeerError) -> bool:
+        """Can the client itself make something of this error, so that it has to be cut off rather than get a page?"""
+
     def cut_off(self, error: PeerError) -> None:
         """End the response so that the client sees it cut off, because of `error`."""
 
@@ -102,3 +105,6 @@ class ServerSide(Side, Protocol):
 
     def end(self, seconds: float) -> None:
         """Tell that no more will be sent; the server has so many seconds left to answer."""
+
+    def finish(self) -> None:
+        """The exchange is complete."""

@@ -31,7 +31,7 @@ async def relay_switched(client: Client | ClientLane, exchange: Exchange) -> Non
         await WebSocketRelay(services, exchange.flow, exchange.tap, ours, theirs).run(first, reply)
     else:
         flow = Flow("tcp", client.connection, server.connection, timestamp_start=time())
-        flow.metadata["upgraded_from"] = exchange.flow.id
+        flow.metadata["upgraded_from"] = f"{exchange.flow.id:016x}"
         await relay(services, flow, ours, theirs, first, reply)
     if isinstance(server, ServerLane):
         with suppress(PeerError):

@@ -32,8 +32,7 @@ from ..net.stream import Stream
 from ..tls.clienthello import ClientHello, parse_client_hello, starts_like_tls
 from ..tls.names import LeafNames
 from ..wire.events import ResponseHead
-from ..wire.head import starts_like_http
-from ..wire.http2 import starts_like_http2
+from ..wire.head import starts_like_http, starts_like_http2
 from .known import Known
 from .policy import PINNED_SECONDS, Treatment, names_of
 from .relay import pass_through, relay
@@ -332,7 +331,7 @@ async def _reach(
             await upstreams.secure(opened, origin, connection)
         upstreams.keep(upstreams.adopt(opened, connection, origin))
     except ConnectError as error:
-        upstreams.failure = (connection, error)
+        upstreams.failure = (connection, error.again())
     return upstreams
 
 

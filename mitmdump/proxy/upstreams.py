@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from time import time
+from typing import TYPE_CHECKING
 
 from ..errors import CertificateError, ConnectError, StreamError, TlsError
 from ..model import url
@@ -21,12 +22,13 @@ from ..net.upstream import connect
 from ..tls.clienthello import ClientHello
 from ..wire.events import Role
 from ..wire.http1 import Http1, Limits
-from ..wire.http2 import Limits as Http2Limits
 from .channel import Channel
-from .http2server import Http2Server, ServerLane
 from .services import Services
 from .sides import IDEMPOTENT, ServerSide
 from .target import Origin
+
+if TYPE_CHECKING:
+    from .http2server import Http2Server, ServerLane
 
 # A client that spreads its requests over many servers is served; that it comes back to more than these is not likely.
 MAX_IDLE = 16
@@ -62,6 +64,10 @@ class Upstream(Channel):
         """
         return bool(self.used) and self.codec.idle and method in IDEMPOTENT
 
+    def finish(self) -> None:
+        """The exchange is complete."""
+        self.used += 1
+
     def watch(self, on_end: Callable[[], object] | None) -> None:
         """Tell when the server ends its side or is gone, also if it has already; None: tell no more."""
         self.stream.on_end = on_end
@@ -90,7 +96,7 @@ class Upstreams:
         self._hello = hello
         self.alpn = alpn_offer(hello, http2=services.settings.http2) if alpn is None else alpn
         self.prior_knowledge = False
-        self.on_settled: Callable[[], object] = lambda: None
+        self.on_settled: Callable[[], object] = nobody_waits
         self.failure: tuple[Connection, ConnectError] | None = None
         self._idle: list[Upstream] = []
         self._shared: dict[Origin, list[Http2Server]] = {}
@@ -114,7 +120,7 @@ class Upstreams:
         for server in self._shared.get(origin, ()):
             if server.has_capacity:
                 flow.server_conn = server.connection
-                return ServerLane(server)
+                return server.lane()
         return None
 
     async def connect(self, origin: Origin, flow: Flow) -> Upstream | ServerLane:
@@ -124,7 +130,7 @@ class Upstreams:
         """
         if self.failure:
             flow.server_conn, error = self.failure
-            raise error
+            raise error.again()
         if self._may_speak_http2(origin):
             return await self._connect_for_all(origin, flow)
         return await self._connect(origin, flow)
@@ -139,14 +145,14 @@ class Upstreams:
         if opening:
             flow.server_conn, failure = await asyncio.shield(opening)
             if failure:
-                raise failure
+                raise failure.again()
             return self.idle(origin, flow) or await self._connect(origin, flow)
         self._opening[origin] = opening = asyncio.get_running_loop().create_future()
         failure = None
         try:
             return await self._connect(origin, flow)
         except ConnectError as error:
-            failure = error
+            failure = error.again()
             raise
         finally:
             del self._opening[origin]
@@ -218,28 +224,26 @@ class Upstreams:
         """HTTP on a stream that is open."""
         is_clear = connection.timestamp_tls_setup is None
         if self.prior_knowledge if is_clear else connection.alpn == HTTP_2:
-            limits = Http2Limits(self._limits.head, self._limits.fields)
-            server = Http2Server(self._services, stream, connection, origin, limits, self._settled)
+            from .http2server import Http2Server  # and with it a library that starting can do without
+
+            server = Http2Server(self._services, stream, connection, origin, self._limits, self._settled)
             servers = self._shared.setdefault(origin, [])
             servers[:] = [*(other for other in servers if not other.leaving), server]
-            return ServerLane(server)
+            return server.lane()
         return Upstream(stream, connection, origin, self._limits)
 
     def give_back(self, upstream: ServerSide) -> None:
         """Keep a connection for the next request, or close it if it cannot take one."""
+        upstream.finish()
         if isinstance(upstream, Upstream):
-            upstream.used += 1
             if upstream.reusable:
                 self.keep(upstream)
-                return
-        elif isinstance(upstream, ServerLane):
-            upstream.finish()
-            return
-        upstream.close()
+            else:
+                upstream.close()
 
     def keep(self, upstream: Upstream | ServerLane) -> None:
         """Keep a connection for a request to come."""
-        if isinstance(upstream, ServerLane):  # which is a way to its connection, and that is kept
+        if not isinstance(upstream, Upstream):  # but a way to a connection that is shared, and so kept
             return
         self._idle.append(upstream)
         if len(self._idle) > MAX_IDLE:
@@ -259,6 +263,10 @@ class Upstreams:
                 server.leave()
         self._idle.clear()
         self._shared.clear()
+
+
+def nobody_waits() -> None:
+    """What `Upstreams.on_settled` is where nobody wants to be told."""
 
 
 def alpn_offer(hello: ClientHello | None, *, http2: bool) -> Sequence[bytes]:

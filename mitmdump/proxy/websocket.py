@@ -1,8 +1,9 @@
 """A WebSocket between its two ends: relayed as it comes, and recorded message by message in the flow that opened it.
 
 Each direction is a loop of its own, so each has its own back-pressure. What a peer sends is recorded before it is
-passed on. The ends close the WebSocket between themselves; only a peer that breaks the rules makes us speak: both get a
-close frame with the code for that, unless they are inside a frame of the other, which then stays cut off.
+passed on. The ends close the WebSocket between themselves; only a peer that breaks the rules makes us speak, or a proxy
+that stops: both get a close frame with the code for that, unless they are inside a frame of the other, which then stays
+cut off.
 
 Handlers are given whole messages. Where there is one, nothing of a message is passed on before it is complete.
 """
@@ -13,11 +14,11 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from time import time
+from typing import Protocol
 
 from ..errors import PeerError, StreamError
 from ..model.flow import Error, Flow, WebSocket
 from ..model.message import Message
-from ..net.stream import Stream
 from ..sinks.tap import AnyTap
 from ..wire import websocket as wire
 from ..wire.events import Role
@@ -28,14 +29,38 @@ from .services import Services
 # How long a peer may take over reading our close frame.
 LINGER_SECONDS = 2.0
 
+# RFC 6455 section 7.4.1: the code of an endpoint that goes down.
+GOING_AWAY = 1001
+
+
+class ByteStream(Protocol):
+    """What an end has to be able to do: some of what a `net.stream.Stream` can, which says what each means."""
+
+    patience: float
+    forgiving: bool
+    resting: bool
+
+    @property
+    def congested(self) -> bool: ...
+    @property
+    def left(self) -> bool: ...
+    async def read(self) -> bytes: ...
+    def write(self, data: bytes) -> None: ...
+    async def drain(self) -> None: ...
+    def write_eof(self) -> None: ...
+    def close(self) -> None: ...
+    def abort(self, error: PeerError) -> None: ...
+    async def linger(self, seconds: float) -> None: ...
+
 
 @dataclass(slots=True)
 class _End:
     """One of the two."""
 
     is_client: bool
-    stream: Stream
+    stream: ByteStream
     codec: wire.WebSocket
+    is_dismissed: bool = False  # was it told that nothing more comes?
 
 
 class _BrokenRuleError(PeerError):
@@ -49,7 +74,7 @@ class _BrokenRuleError(PeerError):
 class WebSocketRelay:
     """One WebSocket, opened by the request and the response of `flow`, which ends here; `tap` is that of the flow."""
 
-    def __init__(self, services: Services, flow: Flow, tap: AnyTap, client: Stream, server: Stream) -> None:
+    def __init__(self, services: Services, flow: Flow, tap: AnyTap, client: ByteStream, server: ByteStream) -> None:
         self._services = services
         self._flow = flow
         self._tap = tap
@@ -72,7 +97,9 @@ class WebSocketRelay:
                 for hook in self._services.hooks.error:
                     await hook(flow)
         except asyncio.CancelledError as reason:
-            self._fail(str(reason) or "the proxy was stopped before the WebSocket was closed")
+            message = str(reason) or "the proxy was stopped before the WebSocket was closed"
+            self._fail(message)
+            self._say_close(GOING_AWAY, message)
             raise
         finally:
             for stream in streams:
@@ -122,6 +149,7 @@ class WebSocketRelay:
             data = await source.stream.read()
         self._note_end(source)
         self._hurry(sink)  # mostly the source has gone altogether
+        sink.is_dismissed = True
         stream.write_eof()
 
     def _note(self, source: _End, payload: Payload) -> None:
@@ -185,11 +213,16 @@ class WebSocketRelay:
     async def _close(self, error: _BrokenRuleError) -> None:
         """Close both sides because of what one did (RFC 6455 section 7.1.7)."""
         self._fail(str(error))
-        self._note_close(None, error.code, str(error))
+        self._say_close(error.code, str(error))
+        await asyncio.gather(*(end.stream.linger(LINGER_SECONDS) for end in self._ends))
+
+    def _say_close(self, code: int, reason: str) -> None:
+        """Send a close frame to who can still read one."""
+        self._note_close(None, code, reason)
         for end, other in ((self._client, self._server), (self._server, self._client)):
-            if other.codec.inside_frame or other.codec.closed:
+            if end.is_dismissed or other.codec.inside_frame or other.codec.closed:
                 continue
-            end.codec.send(close_payload(error.code, str(error)))
+            end.is_dismissed = True
+            end.codec.send(close_payload(code, reason))
             with suppress(PeerError):  # it has gone
                 end.stream.write(end.codec.take())
-        await asyncio.gather(*(end.stream.linger(LINGER_SECONDS) for end in self._ends))

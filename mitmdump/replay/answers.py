@@ -210,17 +210,20 @@ def _is_whole(body: Body) -> bool:
 
 def _copy(flows: Flows) -> BinaryIO:
     """A temporary flow file with all these flows; it is gone when it is closed."""
-    file = cast(BinaryIO, TemporaryFile())  # noqa: SIM115  # who reads it closes it
     try:
-        writer = SectionWriter(file.write, created=time())
-        for flow in flows:
-            if flows.raw is None:
-                writer.add(flow)
-            else:
-                writer.copy(flows.raw)
-        file.seek(0)
+        file = cast(BinaryIO, TemporaryFile())  # noqa: SIM115  # who reads it closes it
+        try:
+            writer = SectionWriter(file.write, created=time())
+            for flow in flows:
+                if flows.raw is None:
+                    writer.add(flow)
+                else:
+                    writer.copy(flows.raw)
+            file.seek(0)
+        except BaseException:
+            file.close()
+            raise
     except OSError as error:
-        file.close()
         raise FlowFileError(
             f"cannot copy {flows.name} to where it can be read at any place: {error.strerror}. Set TMPDIR to a "
             "directory with more room"

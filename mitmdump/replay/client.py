@@ -12,14 +12,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from time import monotonic, time
-from typing import cast
 
 from ..errors import OutputError
 from ..filter import Filter
 from ..log import Log
 from ..model.connection import Connection
 from ..model.flow import Flow
-from ..net.stream import Stream
 from ..proxy.exchange import Exchange
 from ..proxy.handled import new_exchange
 from ..proxy.services import Services
@@ -32,8 +30,8 @@ from .dryrun import schedule_of, skipped, times_of
 from .progress import Counts
 from .recorded_client import RecordedClient
 from .recordings import Recorded, Recordings
-from .report import Case, Outcome, open_report, write_report
-from .request import Destination, destination_of, head_of, is_http2, unfit
+from .report import Case, Outcome, Report
+from .request import Destination, asks_in_http2, destination_of, head_of, unfit
 from .verify import Verifier
 
 # Of what went wrong so much is told as it happens: enough to see a pattern. The rest is in the report, and counted.
@@ -47,7 +45,8 @@ class ClientReplay:
     """One run over all recordings. `counts` says how far it is.
 
     Making one reads the captures; it raises FlowFileError, OutputError or SettingsError where that, or the report,
-    is refused. `run` needs the proxy's services; `stop` ends it early, with what is in flight; `close` says how it was.
+    is refused. `run` needs the proxy's services, and says at its end how it was; `stop` ends it early, with what is in
+    flight; `close` comes last, whatever became of `run`.
     """
 
     def __init__(self, settings: Settings, wanted: Filter | None, log: Log) -> None:
@@ -56,22 +55,23 @@ class ClientReplay:
         self._schedule = schedule_of(settings)
         self._verifier = _verifier(settings)
         self._recordings = Recordings.of(settings, wanted, log.warn)
-        self._report = open_report(settings.replay_report) if settings.replay_report else None
-        self._cases: list[Case] = []
+        report = settings.replay_report
+        self._report = Report(report, "mitmdump client replay") if report else None
         self.counts = Counts(len(self._recordings))
         self._told = 0
-        self._stopping = self._ended = False
+        self._stopping = self._ended = self._is_good = False
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
 
-    async def run(self, services: Services) -> None:
-        """Send everything, and wait for all answers."""
+    async def run(self, services: Services, most: int) -> None:
+        """Send everything, by `most` clients at the same time at the most, and wait for all answers."""
         queue = iter(self._recordings)
-        count = min(self._settings.replay_concurrency, len(self._recordings))
+        count = min(self._settings.replay_concurrency, len(self._recordings), most)
         async with asyncio.TaskGroup() as workers:
             for _ in range(count):
                 workers.create_task(self._work(_Connections(services), queue))
         self._ended = True
+        self._sum_up()
 
     def stop(self) -> None:
         """Send no more."""
@@ -79,20 +79,23 @@ class ClientReplay:
         self._changed.set()
 
     def close(self) -> tuple[bool, bool]:
-        """Say what became of it, and write the report: did all get the answer they should, and was all of the input
-        read?
-        """
+        """Did all get the answer they should, and was all of the input read?"""
         self._recordings.close()
+        if not self._ended:
+            self._sum_up()
+        return self._is_good, not self._recordings.damaged
+
+    def _sum_up(self) -> None:
+        """Say what became of it, and write the report."""
         counts = self.counts
-        is_good = self._ended and not (counts.failed or counts.differing)
-        (self._log.info if is_good else self._log.error)(self._summary())
+        self._is_good = self._ended and not (counts.failed or counts.differing)
+        (self._log.info if self._is_good else self._log.error)(self._summary())
         if self._report:
             try:
-                write_report(self._report, "mitmdump client replay", self._cases)
+                self._report.close()
             except OutputError as error:
                 self._log.error(str(error))
-                is_good = False
-        return is_good, not self._recordings.damaged
+                self._is_good = False
 
     def _summary(self) -> str:
         counts = self.counts
@@ -115,10 +118,10 @@ class ClientReplay:
                 try:
                     await self._replay(recorded, connections)
                 except asyncio.CancelledError:
-                    self.counts.failed += 1
+                    self._fail(recorded, "stopped before the answer was complete")
                     raise
                 except Exception as error:  # noqa: BLE001  # a bug that one flow brings out is not to end the others
-                    self.counts.failed += 1
+                    self._fail(recorded, "an error of mitmdump itself")
                     self._log.bug(error)
                 finally:
                     self._schedule.ended(number, monotonic())
@@ -167,7 +170,7 @@ class ClientReplay:
                 await converse(connections.services, upstreams, destination.origin, recorded, new)
             self._judge(recorded, new, [], monotonic() - began)
             return
-        upstreams = connections.of(destination, http2=settings.http2 and is_http2(recorded))
+        upstreams = connections.of(destination, http2=settings.http2 and asks_in_http2(recorded, destination))
         client = RecordedClient(
             connections.services, connections.client, upstreams, destination.origin, keeps=self._verifier is not None
         )
@@ -178,15 +181,16 @@ class ClientReplay:
         async with self._in_time():
             await exchange.run(client.ask(head, recorded.request))
             if exchange.switched:
-                await self._go_on(exchange, cast(Upstream, exchange.switched), recorded)
+                await self._go_on(exchange, recorded)
         differences: list[str] = []
         if self._verifier and new.response and not new.error:
             differences = self._verifier.differences(recorded.response, replace(new.response, body=client.body))
         self._judge(recorded, new, differences, monotonic() - began)
 
-    async def _go_on(self, exchange: Exchange, server: Upstream, recorded: Flow) -> None:
+    async def _go_on(self, exchange: Exchange, recorded: Flow) -> None:
         """Both sides have left HTTP: speak as the recorded client did."""
-        flow = exchange.flow
+        flow, server = exchange.flow, exchange.switched
+        assert isinstance(server, Upstream)  # see `is_http2`
         if not (exchange.recorded and flow.websocket and flow.response):
             server.close()
             return
@@ -194,10 +198,9 @@ class ClientReplay:
         from .recorded_websocket import RecordedWebSocket
 
         deflate, speed = agreed(flow.response.headers.fields), self._settings.replay_timing
-        # Not a stream, but like one in all that the relay asks of it.
-        client = cast(Stream, RecordedWebSocket(recorded, deflate, speed=speed))
-        relay = WebSocketRelay(exchange.client.services, flow, exchange.tap, client, server.stream)
-        await relay.run(b"", server.codec.rest())
+        client = RecordedWebSocket(recorded, deflate, speed=speed)
+        stream, reply = server.leave_http()
+        await WebSocketRelay(exchange.client.services, flow, exchange.tap, client, stream).run(b"", reply)
 
     @asynccontextmanager
     async def _in_time(self) -> AsyncIterator[None]:
@@ -228,10 +231,9 @@ class ClientReplay:
         """Count, and tell if something is wrong."""
         status = new.response.status_code if new.response else None
         if new.error or (new.kind == "http" and new.response is None):
-            self.counts.failed += 1
             reason = new.error.msg if new.error else "no answer"
             self._tell(f"no answer to {_name(recorded)}: {reason}")
-            self._note(recorded, "error", reason, status=status, seconds=seconds)
+            self._fail(recorded, reason, status, seconds)
             return
         self.counts.answered += 1
         if differences:
@@ -240,6 +242,10 @@ class ClientReplay:
             self._note(recorded, "failed", "the answer differs", differences, status, seconds)
         else:
             self._note(recorded, "passed", status=status, seconds=seconds)
+
+    def _fail(self, recorded: Flow, reason: str, status: int | None = None, seconds: float = 0.0) -> None:
+        self.counts.failed += 1
+        self._note(recorded, "error", reason, status=status, seconds=seconds)
 
     def _tell(self, *lines: str) -> None:
         self._told += 1
@@ -260,7 +266,7 @@ class ClientReplay:
         """For the report."""
         if self._report:
             method, _, url = _name(flow).partition(" ")
-            self._cases.append(Case(method, url, outcome, reason, details or (), status, seconds))
+            self._report.add(Case(method, url, outcome, reason, details or (), status, seconds))
 
 
 class _Connections:
@@ -276,14 +282,15 @@ class _Connections:
     def of(self, to: Destination, *, http2: bool) -> Upstreams:
         """Connections that may be used to ask there, in HTTP/2 if the server speaks it."""
         kind = to.sni, http2
-        if kind not in self._kinds:
+        upstreams = self._kinds.pop(kind, None)
+        if upstreams is None:
             if len(self._kinds) >= MAX_KINDS:
                 self._kinds.pop(next(iter(self._kinds))).close()
             hello = ClientHello(to.sni, (), ()) if to.sni else None
             upstreams = Upstreams(self.services, hello, (HTTP_2, HTTP_1) if http2 else (HTTP_1,))
             upstreams.prior_knowledge = http2  # without TLS nobody could agree on it
-            self._kinds[kind] = upstreams
-        return self._kinds[kind]
+        self._kinds[kind] = upstreams  # the last one: who was not used for the longest time goes first
+        return upstreams
 
     def close(self) -> None:
         """Close all of them."""
@@ -301,9 +308,9 @@ def _verifier(settings: Settings) -> Verifier | None:
 
 
 def _marked(new: Flow, recorded: Flow) -> Flow:
-    """A new flow, marked as what it is."""
+    """A new flow, marked as what it is, with the id of the recorded one as it stands in JSON."""
     new.is_replay = "request"
-    new.metadata["replay_of"] = recorded.id
+    new.metadata["replay_of"] = f"{recorded.id:016x}"
     return new
 
 

@@ -1,17 +1,17 @@
 """A request that matches nothing: which recorded ones come closest, and what differs.
 
-Only those with the same path or the same host are looked at, and no more than so many: a miss must not cost more than
-an answer by far. What differs is said part by part, for a person: `query: page=3, recorded page=2`. Values of what
-sounds like a secret are not shown. Everything is harmless on a terminal.
+Only those with the same path or the same host are looked at, and no more than so many, so that a miss costs a
+millisecond or two however many recordings there are. What differs is said part by part, for a person: `query: page=3,
+recorded page=2`. Values of what sounds like a secret are not shown. Everything is harmless on a terminal.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from ..errors import FlowFileError
@@ -23,7 +23,9 @@ from .match import Parts, recorded_parts
 _LOOKED_AT = 50  # by path, and by host
 _SHOWN = 3
 _AS_CLOSE = 2.0  # as the closest, so that it is worth being told, too
-_DIFFERENCES = 6  # that are told of one part
+_READ = 4 * 1024 * 1024  # bytes of recorded bodies: to compare as much of JSON takes some tenths of a second
+_DIFFERENCES = 6  # that are told of one part, and values of one parameter
+_COUNTED = 1000  # differences in one part; more say no more
 _LONGEST = 60  # characters of a value
 _COMPARED = 200  # characters of a path, as finding what two have in common takes the product of their lengths
 _SECRET = re.compile(r"passw|secret|token|api.?key|auth|session|signature|credential|cookie|\bsid\b", re.IGNORECASE)
@@ -48,17 +50,23 @@ class Near(NamedTuple):
 def nearest(asked: Parts, answers: Answers) -> list[Near]:
     """The recorded requests that come closest to one with these parts, the closest first."""
     found: dict[tuple[str, ...], tuple[float, Near]] = {}
+    room = _READ
     for number in _candidates(asked, answers):
         try:
             flow = answers.take(number)
             assert flow.request
             assert flow.response
+            room -= flow.request.body.length
+            if room < 0 and found:
+                break
             recorded = recorded_parts(answers.matching, flow.request, flow.response)
         except FlowFileError:
             continue
-        differences = tuple(compare(asked, recorded))
+        differing = compare(asked, recorded)
+        differences = tuple(chain.from_iterable(differing.values()))
         near = Near(number, harmless(_name(flow.request.method, flow.request.url)), differences)
-        found.setdefault((near.name, *differences), (_distance(asked, recorded), near))
+        distance = sum(_weight(name, texts, asked, recorded) for name, texts in differing.items())
+        found.setdefault((near.name, *differences), (distance, near))
     ranked = sorted(found.values(), key=lambda each: each[0])
     return [near for distance, near in ranked[:_SHOWN] if distance <= ranked[0][0] + _AS_CLOSE]
 
@@ -75,20 +83,25 @@ def _name(method: str, url: str) -> str:
 # -- what differs -----------------------------------------------------------------------------------------------------
 
 
-def compare(asked: Parts, recorded: Parts) -> Iterator[str]:
-    """What differs between the parts of two requests, a text for each part."""
-    for name in dict.fromkeys((*asked, *recorded)):
-        one, other = asked.get(name), recorded.get(name)
-        if one == other:
-            continue
-        if name == "query":
-            yield from _pairs("query", one or (), other or ())
-        elif name == "body":
-            yield from _body(one or NOTHING, other or NOTHING)
-        elif name.startswith("header "):
-            yield _field(name, one or (), other or ())
-        else:
-            yield f"{name}: {_shown(one)}, recorded {_shown(other)}"
+def compare(asked: Parts, recorded: Parts) -> dict[str, list[str]]:
+    """What differs between the parts of two requests: texts, by the name of the part."""
+    return {
+        name: list(_differences(name, asked.get(name), recorded.get(name)))
+        for name in dict.fromkeys((*asked, *recorded))
+        if asked.get(name) != recorded.get(name)
+    }
+
+
+def _differences(name: str, one: Any, other: Any) -> Iterator[str]:
+    """How one part of two requests differs."""
+    if name == "query":
+        yield from _pairs("query", one or (), other or ())
+    elif name == "body":
+        yield from _body(one or NOTHING, other or NOTHING)
+    elif name.startswith("header "):
+        yield _field(name, one or (), other or ())
+    else:
+        yield f"{name}: {_shown(one)}, recorded {_shown(other)}"
 
 
 def _field(name: str, one: tuple[str, ...], other: tuple[str, ...]) -> str:
@@ -105,13 +118,16 @@ def _either(one: object) -> str:
 
 def _pairs(what: str, one: Pairs, other: Pairs) -> Iterator[str]:
     """How two sets of parameters differ, a text for each name."""
-    names = dict.fromkeys(name for name, _ in (*one, *other))
-    values = ((name, _values(name, one), _values(name, other)) for name in names)
+    ours, theirs = _by_name(one), _by_name(other)
+    values = ((name, ours.get(name, []), theirs.get(name, [])) for name in {**ours, **theirs})
     yield from _limited(what, (_difference(*each) for each in values if each[1] != each[2]))
 
 
-def _values(name: str, pairs: Pairs) -> list[str]:
-    return [value for each, value in pairs if each == name]
+def _by_name(pairs: Pairs) -> dict[str, list[str]]:
+    values: dict[str, list[str]] = {}
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
+    return values
 
 
 def _difference(name: str, one: list[str], other: list[str]) -> str:
@@ -119,16 +135,20 @@ def _difference(name: str, one: list[str], other: list[str]) -> str:
     if _SECRET.search(name):
         return _shown(name) + (" has another value" if one and other else f" {_either(one)}")
     if not other:
-        return ", ".join(_shown(f"{name}={value}") for value in one) + " not recorded"
-    recorded = ", ".join(_shown(f"{name}={value}") for value in other)
-    return f"{', '.join(_shown(f'{name}={value}') for value in one) or 'nothing'}, recorded {recorded}"
+        return f"{_listed(name, one)} not recorded"
+    return f"{_listed(name, one) or 'nothing'}, recorded {_listed(name, other)}"
+
+
+def _listed(name: str, values: list[str]) -> str:
+    more = [f"{len(values) - _DIFFERENCES} more"] if len(values) > _DIFFERENCES else []
+    return ", ".join([*(_shown(f"{name}={value}") for value in values[:_DIFFERENCES]), *more])
 
 
 def _limited(what: str, differences: Iterable[str]) -> Iterator[str]:
-    shown = list(differences)
-    yield from (f"{what}: {each}" for each in shown[:_DIFFERENCES])
-    if len(shown) > _DIFFERENCES:
-        yield f"{what}: {len(shown) - _DIFFERENCES} more differences"
+    counted = list(islice(differences, _COUNTED))
+    yield from (f"{what}: {each}" for each in counted[:_DIFFERENCES])
+    if more := len(counted[_DIFFERENCES:]):
+        yield f"{what}: {more} {'or ' if len(counted) == _COUNTED else ''}more differences"
 
 
 def _body(one: Said, other: Said) -> Iterator[str]:
@@ -181,19 +201,9 @@ def _cut(text: str, longest: int) -> str:
 # -- how far that is --------------------------------------------------------------------------------------------------
 
 
-def _distance(asked: Parts, recorded: Parts) -> float:
-    return sum(
-        _weight(name, asked.get(name), recorded.get(name))
-        for name in {**asked, **recorded}
-        if asked.get(name) != recorded.get(name)
-    )
-
-
-def _weight(name: str, one: Any, other: Any) -> float:
+def _weight(name: str, texts: Sequence[str], asked: Parts, recorded: Parts) -> float:
+    """What these differences in one part say about how far two requests are from one another."""
     if name == "path":
-        matcher = SequenceMatcher(None, one[:_COMPARED], other[:_COMPARED], autojunk=False)
-        return 1.0 + _OF_PATH * (1.0 - matcher.ratio())
-    if name in _WEIGHTS:
-        return _WEIGHTS[name]
-    count = sum(1 for _ in compare({name: one}, {name: other}))
-    return _OF_OTHERS * (1 + count) / 2
+        one, other = asked[name][:_COMPARED], recorded[name][:_COMPARED]
+        return 1.0 + _OF_PATH * (1.0 - SequenceMatcher(None, one, other, autojunk=False).ratio())
+    return _WEIGHTS.get(name) or _OF_OTHERS * (1 + len(texts)) / 2

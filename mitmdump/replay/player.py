@@ -10,10 +10,9 @@ are answered as they come.
 from __future__ import annotations
 
 import asyncio
-import base64
 import socket
 from collections.abc import Iterable, Iterator
-from hashlib import sha1
+from dataclasses import replace
 
 from ..errors import FlowFileError, PeerError
 from ..model.flow import Flow
@@ -22,11 +21,14 @@ from ..model.message import Message
 from ..net.stream import Stream, Streams
 from ..proxy.channel import Channel
 from ..wire.events import RequestHead, ResponseHead, Role
+from ..wire.handshake import accept_of
 from ..wire.http1 import Http1
-from ..wire.websocket import Event, Payload, WebSocket
+from ..wire.websocket import LARGEST, Event, Payload, WebSocket, close_meaning
 
-# RFC 6455 section 1.3: what a server appends to the key that the client has sent.
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+# Bytes; a message that was recorded in pieces has a first one that is larger, in captures of any format. So all others
+# are said as they come out of the file, and need not wait for what follows.
+_MAY_GO_ON = 32 * 1024
+_LONGEST_CONTROL = 125  # bytes in a control frame (RFC 6455 section 5.5)
 _ANEW = frozenset({b"sec-websocket-accept", b"sec-websocket-extensions"})
 
 
@@ -63,9 +65,8 @@ def _response(recorded: Flow, head: RequestHead) -> ResponseHead:
     response = recorded.response
     assert response
     key = next((value for name, value in head.fields if name.lower() == b"sec-websocket-key"), b"")
-    proof = base64.b64encode(sha1(key + _GUID, usedforsecurity=False).digest())
     fields = [field for field in response.headers.fields if field[0].lower() not in _ANEW]
-    fields.append((b"Sec-WebSocket-Accept", proof))
+    fields.append((b"Sec-WebSocket-Accept", accept_of(key)))
     return ResponseHead(response.status_code, fields, to_bytes(response.reason))
 
 
@@ -81,14 +82,14 @@ class _Player:
     async def play(self, messages: Iterable[Message], share: float) -> None:
         """Say what was said, each after what was heard before it. Raises PeerError or FlowFileError."""
         before: float | None = None
-        for message in _whole(messages):
+        for message in turns(messages):
             if message.from_client:
-                if message.kind not in ("ping", "pong") and not await self._hears():
+                if not await self._hears():
                     return
-            elif message.kind != "pong":
+            else:
                 if share and before is not None:
                     await asyncio.sleep(max(message.timestamp - before, 0.0) * share)
-                await self._say(Payload(message.kind, message.content))
+                await self._say(_sayable(message))
             before = message.timestamp
         while await self._hears():  # it is the client's turn to end it
             pass
@@ -122,20 +123,45 @@ class _Player:
             self._heard = self._codec.receive(data)
 
 
-def _whole(messages: Iterable[Message]) -> Iterator[Message]:
-    """The messages, those that are recorded in pieces put together."""
+def turns(messages: Iterable[Message]) -> Iterator[Message]:
+    """The server's messages, which are to be said, and the client's, which are to be waited for and have no content.
+
+    A large message of the server that was recorded in pieces is put together; what came in between comes after it.
+    """
     pieces: list[Message] = []
+    between: list[Message] = []
     for message in messages:
-        if message.kind == "continuation" and pieces:
-            pieces.append(message)
+        if message.kind == "pong" or (message.from_client and message.kind in ("ping", "continuation")):
             continue
-        yield from _joined(pieces)
-        pieces = [message]
-    yield from _joined(pieces)
+        if message.from_client:
+            message = replace(message, content=b"")
+        if pieces and (message.from_client or message.kind == "ping"):
+            between.append(message)
+        elif pieces and message.kind == "continuation" and sum(len(each.content) for each in pieces) < LARGEST:
+            pieces.append(message)
+        else:
+            yield from (*_joined(pieces), *between)
+            pieces, between = [], []
+            if message.from_client or len(message.content) < _MAY_GO_ON:
+                yield message
+            else:
+                pieces.append(message)
+    yield from (*_joined(pieces), *between)
 
 
 def _joined(pieces: list[Message]) -> Iterator[Message]:
     if pieces:
-        first = pieces[0]
-        content = first.content if len(pieces) == 1 else b"".join(piece.content for piece in pieces)
-        yield Message(first.from_client, first.kind, first.timestamp, content)
+        yield replace(pieces[0], content=b"".join(piece.content for piece in pieces))
+
+
+def _sayable(message: Message) -> Payload:
+    """What of a message a frame can hold: recordings of others may have anything."""
+    content = message.content
+    if message.kind == "ping":
+        content = content[:_LONGEST_CONTROL]
+    elif message.kind == "close":
+        try:
+            close_meaning(content)
+        except ValueError:
+            content = b""
+    return Payload(message.kind, content)

@@ -50,6 +50,9 @@ class Progress(Sink):
         self.erase()
 
     def tick(self, now: float) -> None:  # noqa: ARG002  # a clock that may be set is not for rates
+        if self._counts.done == self._counts.total:  # clients may be served for long after it
+            self.erase()
+            return
         self._write(_ERASE + line(self._counts, self._clock() - self._since))
         self._drawn = True
 

@@ -117,6 +117,10 @@ class RecordedClient:
     def abort(self, error: PeerError) -> None:
         """Nobody is there to see it."""
 
+    def can_act_on(self, error: PeerError) -> bool:  # noqa: ARG002
+        """It does nothing of itself."""
+        return False
+
     def cut_off(self, error: PeerError) -> None:
         """Nobody is there to see it."""
 

@@ -28,15 +28,18 @@ _NORMAL = 1000
 
 @dataclass(slots=True)
 class Words:
-    """What a client said: after so many messages of the server, and `pause` seconds after the last message at all."""
+    """What a client said: after so many messages of the server, and `pause` seconds after the last message at all.
 
-    payload: Payload
+    None: nothing, as it was the server that closed.
+    """
+
+    payload: Payload | None
     heard: int
     pause: float
 
 
 class RecordedWebSocket:
-    """A recorded client as bytes on a connection, like a `net.stream.Stream` in all that a relay asks of one.
+    """A recorded client as bytes on a connection; a `proxy.websocket.ByteStream`.
 
     `deflate` is what was agreed on now; what the client says is not compressed all the same, as RFC 7692 allows. With
     `speed` it also waits as long before it speaks as it did, divided by that.
@@ -110,10 +113,18 @@ class RecordedWebSocket:
             await self._hearing.until(words.heard)
             if speed:
                 await asyncio.sleep(words.pause / speed)
-            self._say(words.payload)
+            if words.payload:
+                self._say(words.payload)
+        await self._rest()
+        if not self._has_closed:
+            self._say(close_payload(_NORMAL))
+            await self._rest()
+        self._end()
+
+    async def _rest(self) -> None:
+        """Wait for what the server does now, though not for long."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._over.wait(), PATIENCE)
-        self._end()
 
     def _say(self, payload: Payload) -> None:
         """Nothing is said after a close frame (RFC 6455 section 5.5.1)."""
@@ -132,22 +143,22 @@ class RecordedWebSocket:
 
 def script(recorded: Flow) -> Iterator[Words]:
     """What the client of a WebSocket said, in order. Last of all it waits for what else the server had said, and says
-    goodbye as it did, if it did.
+    goodbye as it did, if it did, unless that was an answer.
     """
     heard, last = 0, recorded.timestamp_start
     words, goodbye = None, None
     for message in recorded.messages:
         pause, last = max(0.0, message.timestamp - last), message.timestamp
-        if not message.from_client:
+        if message.kind == "close":
+            goodbye = goodbye or Words(_goodbye(message.content) if message.from_client else None, heard, pause)
+        elif not message.from_client:
             heard += message.kind in ("text", "binary")
-        elif message.kind == "continuation" and words:
+        elif message.kind == "continuation" and words and words.payload:
             words.payload = Payload(words.payload.kind, words.payload.content + message.content)
         elif message.kind in ("text", "binary", "ping"):
             if words:
                 yield words
             words = Words(Payload(message.kind, message.content), heard, pause)
-        elif message.kind == "close":
-            goodbye = Words(_goodbye(message.content), heard, pause)
     if words:
         yield words
     yield goodbye or Words(close_payload(_NORMAL), heard, 0.0)

@@ -3,12 +3,16 @@
 The fields are those that were recorded, in their order and spelling, but for what has to be new: what spoke of the
 recorded connection only is gone (RFC 9110 section 7.6.1), Host follows the server where that is another, and the
 framing follows the body that is sent: chunked where it was chunked, with its length where it had one.
+
+A capture may come from anybody, and say anything: a head that a proxy would have refused is not sent either, for a line
+end in a value would be a second request, on a connection that others share.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..errors import RemoteError
 from ..model import url
 from ..model.flow import Flow
 from ..model.headers import Field, to_bytes
@@ -16,7 +20,7 @@ from ..model.message import Request
 from ..proxy.target import Origin
 from ..settings.replay import Place
 from ..wire.events import RequestHead
-from ..wire.head import CHUNKED
+from ..wire.head import CHUNKED, Fields, parse_request, write_request
 from ..wire.hop import asks_for_upgrade, end_to_end, with_upgrade, without
 
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
@@ -43,6 +47,8 @@ def unfit(flow: Flow) -> str:
         return "opens a tunnel"
     if is_switched(flow) and not is_websocket(flow):
         return "switched to another protocol"
+    if not _is_sound(request):
+        return "with a head that is no valid HTTP"
     body = request.body
     if not body.complete:
         return "cut off before its end was recorded"
@@ -57,6 +63,20 @@ def _unfit_connection(flow: Flow) -> str:
     if flow.server_conn is None or not (flow.server_conn.address or flow.server_conn.peername):
         return "without a server that is known"
     return "" if any(message.from_client for message in flow.messages) else "without a message from the client"
+
+
+def _is_sound(request: Request) -> bool:
+    """Does the head read back as what it is? What frames the body does not matter, it is made anew."""
+    trailers = request.trailers.fields if request.trailers else []
+    fields = without([*request.headers.fields, *trailers], _FRAMING)
+    head = RequestHead(to_bytes(request.method), to_bytes(request.path), fields, b"HTTP/1.1")
+    try:
+        url.split_host_port(host_of(request), 0)
+        read = parse_request(write_request(head).removesuffix(b"\r\n"), Fields(len(fields)))
+    except (RemoteError, ValueError):
+        return False
+    same = (read.method, read.target, len(read.fields)) == (head.method, head.target, len(fields))
+    return same and (head.target.startswith(b"/") or head.target == b"*")
 
 
 def is_switched(flow: Flow) -> bool:
@@ -110,8 +130,20 @@ def _name_of(request: Request) -> str | None:
 
 
 def is_http2(flow: Flow) -> bool:
-    """Was this asked in HTTP/2, or in what came after it?"""
-    return bool(flow.request and flow.request.http_version.startswith(("HTTP/2", "HTTP/3")))
+    """Was this asked in HTTP/2, or in what came after it?
+
+    A WebSocket counts as HTTP/1.1, in whose words it is recorded in any case: in HTTP/2 it may only be asked for once
+    the server has said that it takes it (RFC 8441 section 3), which it may not have yet on a connection of ours.
+    """
+    return bool(flow.request and not is_websocket(flow) and flow.request.http_version.startswith(("HTTP/2", "HTTP/3")))
+
+
+def asks_in_http2(flow: Flow, to: Destination) -> bool:
+    """Is it to be asked in HTTP/2, where the server speaks it? Without TLS nobody can agree on that: there it is only
+    where the recorded client knew it, too (RFC 9113 section 3.3), not where it had agreed on it with a server for TLS.
+    """
+    without_tls = to.origin.scheme == "http"
+    return is_http2(flow) and not (without_tls and flow.request and flow.request.scheme != "http")
 
 
 def head_of(flow: Flow, scheme: str, host: str) -> RequestHead:
@@ -135,7 +167,7 @@ def _http2_head(request: Request, scheme: str, host: str) -> RequestHead:
     framing = CHUNKED if request.trailers else request.body.length
     if framing > 0 or (not framing and b"content-length" in recorded.survey.values):
         kept.append((b"content-length", b"%d" % framing))
-    head = RequestHead(recorded.method, recorded.target, kept, b"HTTP/2", framing=framing)
+    head = RequestHead(recorded.method, recorded.target, kept, b"HTTP/2", 0, framing)  # in no stream of a client's
     head.scheme, head.authority = to_bytes(scheme), to_bytes(host)
     return head
 

@@ -40,6 +40,8 @@ from .refresh import recorded_at, refreshed
 
 # Of so many requests that matched nothing is remembered, for the report, what they were.
 MAX_MISSED = 10_000
+# Bytes of a body that take a few milliseconds to be read and compared; of a larger one it is done in a thread.
+_LARGE = 1024 * 1024
 BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT, HTTPStatus.NOT_MODIFIED})
 
 Extra = Literal["kill", "forward"] | int
@@ -71,6 +73,10 @@ class Missed(NamedTuple):
     url: str
     nearest: Sequence[Near]
 
+    def __str__(self) -> str:
+        closest = f"; closest: {', or '.join(map(str, self.nearest))}" if self.nearest else ""
+        return f"no recording matches {self.method} {self.url}{closest}"
+
 
 class ServerReplay(Handler):
     """Answers requests out of recordings. `say` is told, once each, of requests that match none."""
@@ -83,7 +89,7 @@ class ServerReplay(Handler):
         self.misses = 0
         self._how = how
         self._say = say
-        self._said: set[bytes] = set()
+        self._told: dict[bytes, list[Near]] = {}  # by the key of a request that matched nothing: what comes closest
         self._parts_to_play: dict[int, Flow] = {}  # by the flow that is answered so
         self._players: set[asyncio.Task[None]] = set()
         self._next: dict[int, int | None] = {}  # by the first of a request's recordings; None: all were given
@@ -108,7 +114,7 @@ class ServerReplay(Handler):
         request = flow.request
         if request is None or flow.response is not None:
             return
-        parts = self.answers.matching.parts_of(request)
+        parts = await self._parts_of(request)
         number = self._find(parts, request)
         if number is None:
             self._miss(flow, request, parts)
@@ -139,6 +145,11 @@ class ServerReplay(Handler):
         return ours
 
     # -- which one ----------------------------------------------------------------------------------------------------
+
+    async def _parts_of(self, request: Request) -> Parts:
+        """The parts of a request that count; others are served while a large body is read."""
+        parts_of = self.answers.matching.parts_of
+        return parts_of(request) if request.body.length <= _LARGE else await asyncio.to_thread(parts_of, request)
 
     def _find(self, parts: Parts, request: Request) -> int | None:
         """The recording that answers a request."""
@@ -199,27 +210,22 @@ class ServerReplay(Handler):
         extra = self._how.extra
         if extra == "forward" and self._how.forwards_silently:
             return
-        near = nearest(parts, self.answers)
+        key = key_of(parts)
+        told = self._told.get(key)
+        near = nearest(parts, self.answers) if told is None else told
         missed = Missed(harmless(request.method), harmless(request.url.partition("?")[0]), near)
-        text = f"no recording matches {missed.method} {missed.url}"
-        if near:
-            text += f"; closest: {', or '.join(map(str, near))}"
-        self._note(missed, key_of(parts), f"{text}; forwarded" if extra == "forward" else text)
-        flow.metadata["replay.missed"] = {"closest": list(map(str, near))}
-        if extra == "kill":
-            raise RemoteError(text, 502)
-        if extra != "forward":
-            flow.response, flow.is_replay = _page(extra, text), "response"
-
-    def _note(self, missed: Missed, key: bytes, text: str) -> None:
-        """Keep account of a miss; each is told of once."""
         self.misses += 1
         if len(self.missed) < MAX_MISSED:
             self.missed.append(missed)
-        if key not in self._said:
-            self._say(text)
-            if len(self._said) < MAX_MISSED:
-                self._said.add(key)
+        if told is None:
+            self._say(f"{missed}; forwarded" if extra == "forward" else str(missed))
+            if len(self._told) < MAX_MISSED:
+                self._told[key] = near
+        flow.metadata["replay.missed"] = {"closest": list(map(str, near))}
+        if extra == "kill":
+            raise RemoteError(str(missed), 502)
+        if extra != "forward":
+            flow.response, flow.is_replay = _page(extra, str(missed)), "response"
 
 
 def _waited(recorded: Flow) -> float:

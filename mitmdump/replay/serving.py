@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 from time import time
-from typing import TextIO, cast
+from typing import cast
 
 from ..errors import FlowFileError, OutputError
 from ..filter import Filter
@@ -16,7 +16,7 @@ from ..settings import Settings
 from .answers import Answers
 from .bodies import Ignored
 from .match import Matching
-from .report import Case, open_report, write_report
+from .report import Case, Report
 from .server import Answering, Extra, ServerReplay
 
 # So many places of damage are told one by one, as in reading back.
@@ -33,7 +33,7 @@ class ServerReplayRun:
         self._settings = settings
         self._log = log
         report = None if settings.client_replay else settings.replay_report
-        self._report: TextIO | None = open_report(report) if report else None
+        self._report = Report(report, "mitmdump server replay") if report else None
         self.answers = Answers(_matching(settings, redactor))
         for name in settings.server_replay:
             self.answers.load(name, wanted)
@@ -63,8 +63,10 @@ class ServerReplayRun:
         )
         is_good = not (self._settings.replay_strict and (handler.misses or unasked))
         if self._report:
+            for case in self._cases():
+                self._report.add(case)
             try:
-                write_report(self._report, "mitmdump server replay", self._cases())
+                self._report.close()
             except OutputError as error:
                 self._log.error(str(error))
                 is_good = False

@@ -62,16 +62,19 @@ class Authority:
         self._template = self._make_template()
 
     @classmethod
-    def load_or_create(cls, confdir: Path, *, key_type: KeyType, now: float) -> Authority:
+    def load_or_create(cls, confdir: Path, *, key_type: KeyType, now: float, keep: bool = True) -> Authority:
         """The CA of this confdir; made, with a key of `key_type`, if there is none. The leaves' key is of that type.
 
-        Raises ConfdirError where there is a CA that cannot be used, or where none can be made.
+        Without `keep` one that is made is not written anywhere, for who has no clients to trust it. Raises ConfdirError
+        where there is a CA that cannot be used, or where none can be made.
         """
         path = confdir / CA_FILE
         try:
             if not path.exists() and (confdir / MITMPROXY_CA_FILE).exists():
                 path = confdir / MITMPROXY_CA_FILE
             elif not path.exists():
+                if not keep:
+                    return cls(*_parse_ca(_new_ca(key_type, now), path, now), key_type)
                 files.make_directory(confdir)
                 with suppress(FileExistsError):  # another program was faster: its CA is as good as ours
                     files.create(path, _new_ca(key_type, now))

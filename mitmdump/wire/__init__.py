@@ -9,5 +9,6 @@
 | `translate` | heads of one HTTP version in the words of the other |
 | `handshake` | what two ends of a WebSocket agree on, and what of it we understand |
 | `websocket` | the WebSocket codec, for either role |
+| `frames` | the frames of WebSocket, taken apart |
 | `deflate` | the compression of WebSocket messages, undone |
 """

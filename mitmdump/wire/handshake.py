@@ -8,14 +8,17 @@ each other, and what one has compressed the other can read without our help.
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha1
 from typing import Any
 
 from ..model.headers import Field
 
 _EXTENSIONS = b"sec-websocket-extensions"
 _NAME = b"permessage-deflate"
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 # RFC 7692 section 7.1.
 _PARAMETER = re.compile(
     rb"((?:client|server)_no_context_takeover)|"
@@ -42,6 +45,11 @@ def grants_websocket(asked: Iterable[Field], granted: Iterable[Field]) -> bool:
     except ValueError:
         return False
     return True
+
+
+def accept_of(key: bytes) -> bytes:
+    """The Sec-WebSocket-Accept that answers a Sec-WebSocket-Key (RFC 6455 section 4.2.2)."""
+    return b64encode(sha1(key + _GUID, usedforsecurity=False).digest())
 
 
 def with_known_extensions(fields: Iterable[Field]) -> list[Field]:

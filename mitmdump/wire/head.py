@@ -35,6 +35,9 @@ _FIRST_LINE = re.compile(TOKEN + rb" +(?:/|\*|http).* HTTP/1\.[0-9][ \r]*\Z", re
 _START_OF_LINE = re.compile(TOKEN[:-1] + rb"{1,32}(?: (?:[ /*h].*)?)?\Z", re.IGNORECASE | re.DOTALL)
 _ENOUGH_OF_A_LINE = 8000
 
+# What a client that speaks HTTP/2 begins with (RFC 9113 section 3.4): to HTTP/1 a request that nobody would send.
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
 # Bytes of fields that are remembered of each connection while it waits for its next head.
 _REMEMBERED = 4096
 
@@ -56,6 +59,11 @@ def starts_like_http(data: bytes) -> bool | None:
     if line and not _START_OF_LINE.match(line):
         return False
     return True if len(line) > _ENOUGH_OF_A_LINE else None
+
+
+def starts_like_http2(data: bytes) -> bool:
+    """Are these first bytes of a connection, a line at least, HTTP/2's preface?"""
+    return data.startswith(PREFACE[:18]) and PREFACE.startswith(data[: len(PREFACE)])
 
 
 class Fields:

@@ -9,12 +9,12 @@ What goes into HTTP/1 here has been checked against its grammar by `http2.heads`
 
 from __future__ import annotations
 
-from base64 import b64encode
-from hashlib import sha1
 from http import HTTPStatus
 
+from ..errors import RemoteError
 from ..model.headers import Field
 from .events import End, RequestHead, ResponseHead
+from .handshake import accept_of
 from .head import CHUNKED, NO_BODY_STATUS, SWITCHED
 from .hop import end_to_end, without
 
@@ -32,7 +32,6 @@ _WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
 # RFC 8441 section 5: what proves in HTTP/1.1 that a switch was meant, and :protocol says in HTTP/2.
 _HANDSHAKE = frozenset({b"sec-websocket-key", b"sec-websocket-accept"})
 _WEBSOCKET = b"websocket"
-_WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 def request_to_http2(head: RequestHead, stream_id: int, scheme: bytes, authority: bytes = b"") -> RequestHead:
@@ -46,8 +45,6 @@ def request_to_http2(head: RequestHead, stream_id: int, scheme: bytes, authority
         hosts = head.survey.values.get(b"host")
         named = hosts[0] if hosts else authority
         fields = _lower(without(fields, {b"host", b"transfer-encoding"}))
-        if any(b"trailers" in value.lower() for value in head.survey.values.get(b"te", ())):
-            fields.append((b"te", b"trailers"))
     elif not named and b"host" not in head.survey.values:
         named = authority
     return RequestHead(
@@ -130,16 +127,21 @@ def connect_to_upgrade(head: RequestHead, key: bytes) -> RequestHead:
     return RequestHead(b"GET", head.target, [(b"Host", host), *fields, *upgrade], _HTTP1, framing=0)
 
 
-def switched_to_connected(head: ResponseHead, stream_id: int) -> ResponseHead:
-    """101, the answer of an HTTP/1.1 server that speaks WebSocket from now on, as HTTP/2 says it."""
+def switched_to_connected(head: ResponseHead, stream_id: int, key: bytes) -> ResponseHead:
+    """101, the answer of an HTTP/1.1 server that speaks WebSocket from now on, as HTTP/2 says it.
+
+    `key` is the Sec-WebSocket-Key that it was sent, which the client does not know. Raises RemoteError (502) if this is
+    no answer to that (RFC 6455 section 4.1).
+    """
+    if (b"sec-websocket-accept", accept_of(key)) not in _lower(head.fields):
+        raise RemoteError("the server switched to WebSocket with a wrong Sec-WebSocket-Accept", 502)
     answer = response_to_http2(head, stream_id)
     return ResponseHead(200, without(answer.fields, _HANDSHAKE), b"", _HTTP2, stream_id, SWITCHED)
 
 
 def connected_to_switched(head: ResponseHead, key: bytes) -> ResponseHead:
     """An answer of 2xx to an extended CONNECT as HTTP/1.1 says it. `key` is the Sec-WebSocket-Key of the client."""
-    accept = b64encode(sha1(key + _WEBSOCKET_GUID, usedforsecurity=False).digest())
-    upgrade = [(b"Connection", b"Upgrade"), (b"Upgrade", _WEBSOCKET), (b"Sec-WebSocket-Accept", accept)]
+    upgrade = [(b"Connection", b"Upgrade"), (b"Upgrade", _WEBSOCKET), (b"Sec-WebSocket-Accept", accept_of(key))]
     fields = without(end_to_end(head), _HANDSHAKE)
     return ResponseHead(101, [*fields, *upgrade], _REASONS[101], _HTTP1, framing=SWITCHED)
 

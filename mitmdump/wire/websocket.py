@@ -9,9 +9,9 @@ Only where somebody may change messages are they collected (`whole`): then nothi
 `send` makes frames anew, because a message that was changed or dropped changes what those after it refer to when they
 are compressed.
 
-wsproto takes the frames apart and makes new ones. Its connection, a layer further up, would not do: it forgets where
-frames began and ended, answers pings itself, and inflates without a bound. So what frames mean together is said here:
-fragments, UTF-8, close codes, and compression, which `deflate` undoes.
+What frames mean together is said here: fragments, UTF-8, close codes. `frames` takes them apart, `deflate` undoes their
+compression, and wsproto makes new ones. To read with it would not do: its connection forgets where frames began and
+ended, answers pings itself, and inflates without a bound.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from codecs import getincrementaldecoder
 from dataclasses import dataclass
 
 from wsproto.extensions import Extension, PerMessageDeflate
-from wsproto.frame_protocol import CloseReason, Frame, FrameDecoder, FrameProtocol, Opcode, ParseFailed, RsvBits
+from wsproto.frame_protocol import FrameProtocol
 
 from ..model.content import DECODED_LIMIT
 from ..model.message import MessageKind
 from .deflate import Bomb, Inflater
 from .events import Role
+from .frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, FrameError, FrameReader, Piece
 from .handshake import Deflate
 
 # A larger message is told in pieces: the memory of 2,000 connections, and a file's reader, can bear so much of each.
@@ -37,17 +38,12 @@ MOST_FRAGMENTS = 1000
 
 # RFC 6455 section 7.4.1: codes that say that there was no code in the close frame, or no close frame.
 NO_CODE, NO_CLOSE = 1005, 1006
+_INVALID_PAYLOAD, _TOO_BIG = 1007, 1009
 # What may stand in a close frame: what IANA's registry has, and what is for libraries and applications.
 _CODES = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
 _LONGEST_REASON = 123
 
-_KINDS: dict[Opcode, MessageKind] = {
-    Opcode.TEXT: "text",
-    Opcode.BINARY: "binary",
-    Opcode.CLOSE: "close",
-    Opcode.PING: "ping",
-    Opcode.PONG: "pong",
-}
+_KINDS: dict[int, MessageKind] = {TEXT: "text", BINARY: "binary", CLOSE: "close", PING: "ping", PONG: "pong"}
 _Utf8 = getincrementaldecoder("utf-8")
 
 
@@ -112,8 +108,7 @@ class WebSocket:
         self._whole = whole
         self._over = False
         self._held = b""  # what has come and was not passed on: never more than a control frame, and a header
-        self._marks = _CompressionMarks()
-        self._decoder = FrameDecoder(is_client, [self._marks] if deflate else [])
+        self._reader = FrameReader(is_masked=not is_client, takes_compressed=deflate is not None)
         self._encoder = FrameProtocol(is_client, _compressing(deflate, is_client=is_client) if whole else [])
         self._queue: list[bytes] = []
         self._inflater: Inflater | None = None
@@ -136,20 +131,20 @@ class WebSocket:
         events: list[Event] = []
         if self._over:  # RFC 6455 section 5.5.1: there is nothing after a close frame
             return events
-        decoder, fault = self._decoder, None
+        reader, fault = self._reader, None
         held = self._held + data if self._held else data
         passed = 0
-        decoder.receive_bytes(data)
+        reader.receive(data)
         try:
-            while (frame := decoder.process_buffer()) is not None:
-                self._take(frame, events)
-                passed = len(held) - len(decoder.buffer)
-                self.inside_frame = not frame.frame_finished
+            while (piece := reader.read()) is not None:
+                self._take(piece, events)
+                passed = len(held) - reader.unread
+                self.inside_frame = not piece.ends_frame
                 if self._over:
                     break
-        except ParseFailed as error:
+        except FrameError as error:
             self._over = True
-            fault = Fault(int(error.code), f"the {self._peer} broke the rules of WebSocket: {error}")
+            fault = Fault(error.code, f"the {self._peer} broke the rules of WebSocket: {error}")
         self._held = b"" if self._over else held[passed:]
         if passed and not self._whole:
             events.append(Frames(held if passed == len(held) else held[:passed]))
@@ -169,52 +164,49 @@ class WebSocket:
         self._over = True
         return events
 
-    def _take(self, frame: Frame, events: list[Event]) -> None:
-        """A control frame, or a data frame, or what has come of that. Raises ParseFailed."""
-        assert isinstance(frame.payload, bytes)
-        if frame.opcode & 0x08:
-            events.append(self._control(frame.opcode, frame.payload))
+    def _take(self, piece: Piece, events: list[Event]) -> None:
+        """A control frame, or what has come of a data frame. Raises FrameError."""
+        if piece.opcode in (CLOSE, PING, PONG):
+            events.append(self._control(piece.opcode, piece.data))
             return
-        self._begin(frame.opcode)
-        is_last = frame.frame_finished and frame.message_finished
+        if not self.inside_frame:
+            self._begin(piece)
+        is_last = piece.ends_frame and piece.ends_message
         if self._is_compressed:
-            self._inflate(frame.payload, events, is_last=is_last)
+            self._inflate(piece.data, events, is_last=is_last)
         else:
-            self._add(frame.payload, events)
-        if self._whole and frame.frame_finished and len(self._sizes) < MOST_FRAGMENTS:
+            self._add(piece.data, events, is_last=is_last)
+        if self._whole and piece.ends_frame and len(self._sizes) < MOST_FRAGMENTS:
             self._sizes.append(len(self._content) - self._counted)
             self._counted = len(self._content)
         if is_last:
-            self._check_text(b"", is_last=True)
             events.append(self._piece(len(self._content)))
             self._kind = None
 
-    def _control(self, opcode: Opcode, content: bytes) -> Payload:
-        if opcode is Opcode.CLOSE:
+    def _control(self, opcode: int, content: bytes) -> Payload:
+        if opcode == CLOSE:
             try:
                 close_meaning(content)
             except UnicodeDecodeError:
-                raise ParseFailed("a close reason that is not UTF-8", CloseReason.INVALID_FRAME_PAYLOAD_DATA) from None
+                raise FrameError("a close reason that is not UTF-8", _INVALID_PAYLOAD) from None
             except ValueError as error:
-                raise ParseFailed(str(error)) from None
+                raise FrameError(str(error)) from None
             self.closed = self._over = True
         return Payload(_KINDS[opcode], content)
 
-    def _begin(self, opcode: Opcode) -> None:
-        """See to it that a message is under way (RFC 6455 section 5.4). Raises ParseFailed.
-
-        What comes of a frame in pieces comes as continuations, too.
-        """
+    def _begin(self, piece: Piece) -> None:
+        """A frame begins: see to it that a message is under way (RFC 6455 section 5.4). Raises FrameError."""
+        opcode = piece.opcode
         if self._kind is not None:
-            if opcode is not Opcode.CONTINUATION:
-                raise ParseFailed("a new message before the end of another")
+            if opcode != CONTINUATION:
+                raise FrameError("a new message before the end of another")
             return
-        if opcode is Opcode.CONTINUATION:
-            raise ParseFailed("a continuation of no message")
+        if opcode == CONTINUATION:
+            raise FrameError("a continuation of no message")
         self._kind = _KINDS[opcode]
-        self._is_text = opcode is Opcode.TEXT
+        self._is_text = opcode == TEXT
         self._is_compressed = False
-        if self._inflater and self._marks.is_compressed:
+        if self._inflater and piece.is_compressed:
             self._inflater.begin()
             self._is_compressed = not self._inflater.lost
             if self._inflater.lost:
@@ -224,37 +216,39 @@ class WebSocket:
         assert self._inflater
         try:
             for piece in self._inflater.inflate(data, is_last=is_last):
-                self._add(piece, events)
+                self._add(piece, events, is_last=False)
+            if is_last:
+                self._check_text(b"", is_last=True)
         except ValueError as error:
-            raise ParseFailed(f"a bad compression ({error})", CloseReason.INVALID_FRAME_PAYLOAD_DATA) from None
+            raise FrameError(f"a bad compression ({error})", _INVALID_PAYLOAD) from None
         except Bomb as bomb:
             if self._whole:
-                raise ParseFailed(str(bomb), CloseReason.MESSAGE_TOO_BIG) from None
+                raise FrameError(str(bomb), _TOO_BIG) from None
             events.append(self._piece(len(self._content)))
             self._kind, self._is_compressed, self._is_text = "raw", False, False
             self._utf8.reset()
             message = f"the {self._peer} sent {bomb}: that of it is recorded, and what follows as it came"
             events.append(Fault(None, message))
 
-    def _add(self, data: bytes, events: list[Event]) -> None:
+    def _add(self, data: bytes, events: list[Event], *, is_last: bool) -> None:
         content = self._content
-        self._check_text(data, is_last=False)
+        self._check_text(data, is_last=is_last)
         content += data
         if not self._whole:
             while len(content) > PIECE:
                 events.append(self._piece(self._border(PIECE)))
         elif len(content) > LARGEST:
             message = f"a message of more than {LARGEST} bytes, which is more than handlers are given"
-            raise ParseFailed(message, CloseReason.MESSAGE_TOO_BIG)
+            raise FrameError(message, _TOO_BIG)
 
     def _check_text(self, data: bytes, *, is_last: bool) -> None:
-        """RFC 6455 section 8.1. A character may begin in one fragment and end in the next."""
+        """RFC 6455 section 8.1. A character may begin in one fragment and end in the next. Raises FrameError."""
         if not self._is_text:
             return
         try:
             self._utf8.decode(data, is_last)
         except UnicodeDecodeError:
-            raise ParseFailed("a text that is not UTF-8", CloseReason.INVALID_FRAME_PAYLOAD_DATA) from None
+            raise FrameError("a text that is not UTF-8", _INVALID_PAYLOAD) from None
 
     def _border(self, size: int) -> int:
         """Where text can be cut without cutting a character."""
@@ -263,11 +257,11 @@ class WebSocket:
         return size
 
     def _piece(self, size: int) -> Payload:
-        content = self._content
-        assert self._kind
-        event = Payload(self._kind, bytes(content[:size]), tuple(self._sizes))
+        content, kind = self._content, self._kind
+        assert kind
+        event = Payload(kind, bytes(content[:size]), tuple(self._sizes))
         del content[:size]
-        self._kind = "raw" if self._kind == "raw" else "continuation"
+        self._kind = "raw" if kind == "raw" else "continuation"
         self._sizes.clear()
         self._counted = 0
         return event
@@ -297,7 +291,7 @@ class WebSocket:
 
     def _send_message(self, message: Payload) -> None:
         content, sizes = message.content, message.sizes
-        if sum(sizes) != len(content):
+        if not sizes or sum(sizes) != len(content):
             sizes = (len(content),)
         utf8 = _Utf8("replace")  # what a handler has made of it goes out as text, whatever it is
         at = 0
@@ -306,23 +300,6 @@ class WebSocket:
             data = utf8.decode(part, is_last) if message.kind == "text" else part
             self._queue.append(bytes(self._encoder.send_data(data, is_last)))
             at += size
-
-
-class _CompressionMarks(Extension):
-    """Lets pass the bit that marks a compressed message (RFC 7692 section 6), and remembers it."""
-
-    is_compressed = False
-
-    def offer(self) -> bool:
-        return False
-
-    def frame_inbound_header(
-        self, _: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, __: int
-    ) -> CloseReason | RsvBits:
-        if opcode in (Opcode.TEXT, Opcode.BINARY):
-            self.is_compressed = rsv.rsv1
-            return RsvBits(rsv1=True, rsv2=False, rsv3=False)
-        return RsvBits(rsv1=False, rsv2=False, rsv3=False)
 
 
 def _compressing(deflate: Deflate | None, *, is_client: bool) -> list[Extension]:

@@ -88,7 +88,7 @@ def test_a_recorded_session_gets_the_same_answers_again(replay: Replay, capture:
     assert after[0].response.raw_content == before[0].response.raw_content
     assert after[2].response.content == b'{"id": 1, "name": "a"}'
     assert {(flow.is_replay, flow.error) for flow in after} == {("request", None)}
-    assert [flow.metadata["replay_of"] for flow in after] == [flow.id for flow in before]
+    assert [flow.metadata["replay_of"] for flow in after] == [f"{flow.id:016x}" for flow in before]
     assert "[replay]: GET https://localhost" in done.stdout
 
 
@@ -345,11 +345,13 @@ def test_an_interrupt_finishes_what_is_in_flight(confdir: Path, serve: Serve, tm
 
 
 def test_a_listener_runs_beside_a_replay(start: Start, serve: Serve, tmp_path: Path):
-    server = serve(answering(HELLO))
-    with start("-C", record(tmp_path / "in.flows", recorded(server.url("/replayed")))) as proxy:
-        curl(proxy, server.url("/live"))
-        wait_until(lambda: "/replayed" in proxy.stdout, "the replay is over")
+    server, report = serve(answering(HELLO)), tmp_path / "report.json"
+    capture = record(tmp_path / "in.flows", recorded(server.url("/replayed")))
+    with start("-C", capture, "--replay-report", report) as proxy:
         proxy.expected.append("replayed 1 of 1 flows")
+        wait_until(lambda: "replayed 1 of 1 flows" in proxy.stderr, "the replay is over")
+        assert json.loads(report.read_text())["passed"] == 1
+        curl(proxy, server.url("/live"))
 
     assert {flow.request.path: flow.is_replay for flow in proxy.flows()} == {"/replayed": "request", "/live": None}
 
@@ -364,6 +366,47 @@ def test_a_dry_run_sends_nothing_and_tells_what_it_would(serve: Serve, tmp_path:
     assert done.stdout.splitlines() == [f"    0ms  GET {server.url('/1')}", f"     2s  GET {server.url('/2')}"]
     assert "2 requests would be sent, none skipped; " in done.stderr
     assert done.stderr.endswith("that would take 3s\n")
+
+
+def test_a_dry_run_that_cannot_be_printed_fails(tmp_path: Path):
+    capture = record(tmp_path / "in.flows", recorded("http://a.test/"))
+
+    with Path("/dev/full").open("w") as full:
+        command = [PROGRAM, "-nC", capture, "--replay-dry-run"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=20)
+
+    assert (done.returncode, done.stderr) == (1, "mitmdump: cannot write flows to <stdout>: No space left on device\n")
+
+
+def test_a_replay_without_clients_makes_no_ca(serve: Serve, tls: ssl.SSLContext, root_file: Path, tmp_path: Path):
+    server = serve(answering(HELLO), tls)
+    capture = record(tmp_path / "in.flows", recorded(server.url("/").replace("127.0.0.1", "localhost")))
+
+    done = mitmdump("-n", "--confdir", tmp_path / "none", "--upstream-ca", root_file, "-C", capture)
+
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_second_signal_waits_for_nothing(confdir: Path, serve: Serve, tmp_path: Path):
+    asked: list[Peer] = []
+
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        asked.append(peer)
+        peer.read_head()  # until it goes
+
+    capture = record(tmp_path / "in.flows", *[recorded(serve(script).url())] * 2)
+    command = [PROGRAM, "-n", "--confdir", confdir, "-C", capture, "--replay-report", tmp_path / "report.json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: asked, "the first request has come")
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)  # two of the same could become one on their way
+    _, stderr = process.communicate(timeout=20)
+
+    assert process.returncode == 1
+    assert "replayed 1 of 2 flows: 0 answered, 1 failed, 1 not sent" in stderr
+    assert [each["outcome"] for each in json.loads((tmp_path / "report.json").read_text())["requests"]] == ["error"]
 
 
 def test_progress_is_shown_on_a_terminal(confdir: Path, serve: Serve, tmp_path: Path):

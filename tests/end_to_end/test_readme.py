@@ -163,9 +163,11 @@ def test_one_command_sets_everything_up_and_records(tmp_path, nginx):
     environment = {**os.environ, "HOME": str(tmp_path)}
 
     with subprocess.Popen(["bash", "-c", command], cwd=tree, env=environment, start_new_session=True) as shell:
-        wait_until(lambda: accepts(port) or shell.poll() is not None, "the proxy listens", seconds=300)
-        run("curl", "-sS", "-x", f"http://localhost:{port}", nginx.http + "/echo")
-        os.killpg(shell.pid, signal.SIGINT)
+        try:
+            wait_until(lambda: accepts(port) or shell.poll() is not None, "the proxy listens", seconds=300)
+            run("curl", "-sS", "-x", f"http://localhost:{port}", nginx.http + "/echo")
+        finally:
+            os.killpg(shell.pid, signal.SIGINT)
 
     assert shell.returncode == 0
     assert "/echo" in mitmdump("-nr", tree / "out.flows").stdout

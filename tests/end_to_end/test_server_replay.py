@@ -51,21 +51,21 @@ def replay(start: Start) -> Replay:
     return go
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(("port", "version"), [("http", "--http1.1"), ("https", "--http1.1"), ("http2", "--http2")])
 def test_curl_gets_the_same_bytes_when_the_server_is_gone(
-    start: Start, replay: Replay, passing: Nginx, scheme: str
+    start: Start, replay: Replay, passing: Nginx, port: str, version: str
 ) -> None:
     """With headers: pages with and without bodies, small and large, errors, one after the other on a connection."""
     passing.put("large.bin", bytes(range(256)) * 5000)
     passing.put("page.css", b"* { color: red }" * 100)
-    base = getattr(passing, scheme)
+    base = getattr(passing, port)
     paths = ("/echo?a=1&b=2", "/large.bin", "/status/204", "/redirect", "/no-such-page", "/page.css")
 
     def session(proxy: Proxy) -> list[bytes]:
         asked = [word for path in paths for word in ("-o", "-", base + path)]
         page, upload, large = base + "/page.css", base + "/upload/x", base + "/large.bin"
         ways = (asked, ["--compressed", page], ["-T", "-", upload], ["-I", large])
-        return [curl(proxy, "--http1.1", "-i", *way).stdout for way in ways]
+        return [curl(proxy, version, "-i", *way).stdout for way in ways]
 
     with start() as recording:
         answers = session(recording)
@@ -144,7 +144,7 @@ def test_chromium_shows_a_page_with_all_that_belongs_to_it(
     passing.put("style.css", b"#style { width: 123px }")
     passing.put("script.js", SCRIPT)
     passing.put("image.svg", b'<svg xmlns="http://www.w3.org/2000/svg" width="77" height="7"></svg>')
-    url = passing.https + passing.put("index.html", PAGE)
+    url = passing.http2 + passing.put("index.html", PAGE)
     with start() as recording:
         shown = open_page(recording, url, browser_home)
     passing.close()
@@ -292,6 +292,14 @@ class Zeros:
         (("-S", "IN", "--replay-reuse", "--replay-after", "cycle"), "nothing to do for --replay-after"),
         (("--record-mode", "new"), "nothing to do for --record-mode"),
         (("--replay-strict",), "nothing to do for --replay-strict"),
+        (("--replay-extra", "404"), "nothing to do for --replay-extra: there is no -S FILE to answer from"),
+        (("-C", "IN", "--replay-match", "path"), "nothing to do for --replay-match: there is no -S FILE"),
+        (("--no-replay-refresh",), "nothing to do for --no-replay-refresh"),
+        (("--replay-filter", "~all"), "nothing to do for --replay-filter: there is no -C FILE to replay, nor -S FILE"),
+        (("-S", "IN", "--replay-report", "IN"), "cannot write IN: it is also read. Choose another file with --rep"),
+        (("-C", "IN", "--replay-report", "IN"), "cannot write IN: it is also read"),
+        (("-S", "IN", "--record-mode", "none", "--replay-report", "IN"), "cannot write IN: it is also read"),
+        (("-S", "IN", "-w", "out", "--replay-report", "out"), "cannot write out twice"),
         (("-S", "IN", "--record-mode", "new", "--replay-extra", "forward"), "leave --replay-extra forward away"),
         (("-S", "IN", "--record-mode", "new", "-w", "IN"), "cannot write IN twice"),
     ],
@@ -299,8 +307,10 @@ class Zeros:
 def test_what_makes_no_sense_is_refused_before_anything_starts(
     tmp_path: Path, options: tuple[str, ...], complaint: str
 ) -> None:
-    capture = str(written(tmp_path / "in.flows", [recorded(a_request())]))
-    done = mitmdump(*(capture if option == "IN" else option for option in options), "-p", "0")
+    capture = written(tmp_path / "in.flows", [recorded(a_request())])
+    before = capture.read_bytes()
+    done = mitmdump(*(str(capture) if option == "IN" else option for option in options), "-p", "0")
     assert done.returncode == 2
-    assert complaint.replace("IN", capture) in done.stderr
+    assert complaint.replace("IN", str(capture)) in done.stderr
     assert "Traceback" not in done.stderr
+    assert capture.read_bytes() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import ssl
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.asgi import Hypercorn, Receive, Send, respond
 from support.browser import open_page
 from support.clients import trusting
+from support.pki import Identity
 from support.program import Proxy, Start, mitmdump
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -202,6 +205,51 @@ def test_chromium_opens_a_websocket(start: Start, tls: ssl.SSLContext, browser_h
     expected = [("text", b"from the page"), ("binary", b"\0\xff"), ("close", (3001).to_bytes(2) + b"enough")]
     assert messages(flow, from_client=True) == messages(flow, from_client=False) == expected
     assert flow.websocket == WebSocket(True, 3001, "enough")
+
+
+class EchoOverHttp2:
+    """An ASGI application: the page, and an echo at /chat."""
+
+    port = 0
+
+    def __init__(self) -> None:
+        self._seen = asyncio.Event()
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._echo(receive, send)
+        elif scope["type"] == "http":
+            if scope["path"] == "/seen":
+                self._seen.set()
+            elif scope["path"] == "/wait":
+                await self._seen.wait()
+            await respond(send, (PAGE % self.port).encode() if scope["path"] == "/" else b"")
+
+    async def _echo(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (event := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": event.get("text"), "bytes": event.get("bytes")})
+
+
+def test_chromium_opens_a_websocket_in_a_stream_of_http_2(
+    start: Start, localhost: Identity, browser_home: Path, tmp_path: Path
+) -> None:
+    """W2: RFC 8441."""
+    application = EchoOverHttp2()
+    with Hypercorn(application, *localhost.write(tmp_path)) as server, start() as proxy:
+        application.port = server.port
+        page = open_page(proxy, server.url + "/", browser_home, virtual_time=False)
+        assert "string object 3001 enough true" in page
+        flow = websocket_of(proxy.flows())
+    assert messages(flow, from_client=True) == [
+        ("text", b"from the page"),
+        ("binary", b"\0\xff"),
+        ("close", (3001).to_bytes(2) + b"enough"),
+    ]
+    assert flow.websocket == WebSocket(True, 3001, "enough")
+    assert flow.request and flow.response
+    assert (flow.request.http_version, flow.response.http_version) == ("HTTP/2", "HTTP/2")
 
 
 def test_many_websockets_at_once_keep_their_messages_apart(start: Start) -> None:

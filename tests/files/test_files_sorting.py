@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Iterator
+from functools import partial
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -81,9 +81,6 @@ def test_any_times_are_sorted(times: list[float]) -> None:
 
 
 def test_a_full_temporary_directory_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(SectionWriter, "add", full)
+    monkeypatch.setattr("tempfile.TemporaryFile", partial(Path("/dev/full").open, "r+b"))
     with pytest.raises(OutputError, match="cannot keep flows to sort them: No space left on device. Set TMPDIR"):
         InOrder([(a_flow(), None)], held=0)

@@ -46,7 +46,16 @@ def by_the_tables(found: Any) -> Any:
 NUMBERS = (0, 1, -1, 2**70, 5.0, -1.0, LAST_TIME, 1e300, float("nan"), float("inf"))
 TEXTS = ("", "http", "tcp", "\ud800", b"", b"\xff")
 ARRAYS = ((), ((b"a", b"b"),), ((b"a", "b"),), ((b"a",),), ({b"a": 1, b"c": 1},), (b"ab",), ("ab",))
-MAPS = ({}, {"complete": True}, {"content": b"x"}, {"complete": True, "content": b"x"}, {"length": 7, "complete": True})
+MAPS = (
+    {},
+    {"complete": True},
+    {"content": b"x"},
+    {"complete": True, "content": b"x"},
+    {"length": 7, "complete": True},
+    {"stream_id": 1},
+    {"stream_id": True},
+    {"stream_id": 1, "note": ("a",)},
+)
 VALUES = (None, True, False, *NUMBERS, *TEXTS, *ARRAYS, *MAPS)
 PLACES = {
     (): keys.FLOW,
@@ -110,8 +119,9 @@ def changed(part: str, **values: Any) -> Flow:
         a_map(changed("request", authority="a.test:80")),
         a_map(changed("response", http_version="HTTP/1.0")),
         a_map(changed("response", reason="")),
+        a_map(a_flow(metadata={"stream_id": 7})),
     ],
-    ids=["plain", "body not kept", "with an authority", "another version", "no reason"],
+    ids=["plain", "body not kept", "with an authority", "another version", "no reason", "HTTP/2"],
 )
 def test_an_exchange_that_ended_well_takes_the_short_way(found: dict[str, Any]) -> None:
     usual = read_usual_flow(found, find)

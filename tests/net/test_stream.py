@@ -1,7 +1,6 @@
 """The stream, over real connections on loopback, in both event loops."""
 
 import asyncio
-import gc
 import socket
 import weakref
 
@@ -401,10 +400,3 @@ async def test_a_broken_stream_is_freed_with_its_last_user_and_not_by_the_garbag
     gone = weakref.ref(stream)
     del stream, waiting
     await until(lambda: gone() is None)
-
-
-@pytest.fixture
-def without_collector():
-    gc.disable()
-    yield
-    gc.enable()

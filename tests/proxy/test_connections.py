@@ -298,7 +298,7 @@ async def test_while_stopping_what_is_in_flight_finishes_and_nothing_more_begins
     """R7"""
     async with proxying() as proxy:
         client, peer, server = await exchange_begins(proxy, GET)
-        proxy.services.stopping = True
+        proxy.services.stop()
         await client.sends(ask(server, b"2"))
         await peer.reads_head()
         await peer.sends(answer(b"1"))

@@ -1,14 +1,18 @@
 """Where HTTP/2 is spoken, and what the two sides hear when only one of them does."""
 
 import asyncio
+import weakref
 
 import pytest
 from support.http2peer import Http2Peer
 from support.peers import in_loop
 from support.proxying import proxying, tls_server, trusting
+from support.streams import until
 from support.tls import make_client
 from support.transcripts import CONNECT, ESTABLISHED, OK, connects
-from support.websockets import ACCEPT, TEXT, asking, close, frame
+from support.websockets import ACCEPT, TEXT, asking, close, frame, switching
+
+from mitmdump.wire.handshake import accept_of
 
 HTTP_1, HTTP_2 = b"http/1.1", b"h2"
 CANCEL, CONNECT_ERROR = 8, 10
@@ -250,12 +254,18 @@ async def test_targets_that_lead_nowhere_are_refused(authority, scheme, path, wh
 # -- CONNECT (RFC 9113 section 8.5) ---------------------------------------------------------------------------------
 
 
+async def opens_tunnel(proxy):
+    """A client that speaks HTTP/2, the stream on which it asks for a tunnel, and the server at its end."""
+    near, server = await proxy.client(), await proxy.server()
+    client = await Http2Peer.starts(near, is_client=True)
+    stream = await client.asks(method="CONNECT", authority=server.name.decode(), body=None)
+    return client, stream, server
+
+
 @in_loop
 async def test_connect_over_http_2_leads_to_the_server():
     async with proxying(tcp_hosts=("127.0.0.1",)) as proxy:
-        near, server = await proxy.client(), await proxy.server()
-        client = await Http2Peer.starts(near, is_client=True)
-        stream = await client.asks(method="CONNECT", authority=server.name.decode(), body=None)
+        client, stream, server = await opens_tunnel(proxy)
         assert (await client.head(stream)).fields == [(b":status", b"200")]
         await client.sends(stream, b"to the server")
         peer = await server.accepts()
@@ -269,8 +279,8 @@ async def test_connect_over_http_2_leads_to_the_server():
         await peer.sees_end()
         recorded = await proxy.flow()
         assert recorded.messages == [(True, b"to the server"), (False, b"to the client"), (True, b"last")]
-        assert recorded.flow.client_conn.peername == near.socket.getsockname()
-        near.closes()
+        assert recorded.flow.client_conn.peername == client.peer.socket.getsockname()
+        client.peer.closes()
         await proxy.ends()
 
 
@@ -292,11 +302,27 @@ async def test_tunnels_of_one_connection_are_beside_each_other():
 
 
 @in_loop
+async def test_a_tunnel_that_is_over_is_freed_and_not_by_the_garbage_collector(without_collector):
+    async with proxying(tcp_hosts=("127.0.0.1",)) as proxy:
+        client, stream, server = await opens_tunnel(proxy)
+        await client.sends(stream, b"last", end=True)
+        peer = await server.accepts()
+        [connection] = proxy.services.shared
+        left = weakref.WeakSet([connection, connection.lanes[stream]])
+        del connection
+        await peer.receives(b"last")
+        peer.ends()
+        await client.all(stream)
+        await proxy.flow()
+        client.peer.closes()
+        await proxy.ends()
+    await until(lambda: not left)
+
+
+@in_loop
 async def test_a_tunnel_that_is_reset_is_broken_for_the_server():
     async with proxying(tcp_hosts=("127.0.0.1",)) as proxy:
-        near, server = await proxy.client(), await proxy.server()
-        client = await Http2Peer.starts(near, is_client=True)
-        stream = await client.asks(method="CONNECT", authority=server.name.decode(), body=None)
+        client, stream, server = await opens_tunnel(proxy)
         await client.head(stream)
         await client.sends(stream, b"x")
         peer = await server.accepts()
@@ -308,9 +334,7 @@ async def test_a_tunnel_that_is_reset_is_broken_for_the_server():
 @in_loop
 async def test_a_tunnel_whose_server_breaks_is_reset():
     async with proxying(tcp_hosts=("127.0.0.1",)) as proxy:
-        near, server = await proxy.client(), await proxy.server()
-        client = await Http2Peer.starts(near, is_client=True)
-        stream = await client.asks(method="CONNECT", authority=server.name.decode(), body=None)
+        client, stream, server = await opens_tunnel(proxy)
         await client.head(stream)
         await client.sends(stream, b"x")
         peer = await server.accepts()
@@ -323,9 +347,7 @@ async def test_a_tunnel_whose_server_breaks_is_reset():
 @in_loop
 async def test_a_slow_server_holds_back_its_tunnel():
     async with proxying(tcp_hosts=("127.0.0.1",)) as proxy:
-        near, server = await proxy.client(), await proxy.server()
-        client = await Http2Peer.starts(near, is_client=True)
-        stream = await client.asks(method="CONNECT", authority=server.name.decode(), body=None)
+        client, stream, server = await opens_tunnel(proxy)
         await client.head(stream)
         await client.sends(stream, b"x")
         peer = await server.accepts()
@@ -333,7 +355,7 @@ async def test_a_slow_server_holds_back_its_tunnel():
         assert 512 * 1024 < sent < 30_000_000
         got, rest = await asyncio.gather(peer.reads(sent + 2_000_000), client.pours(stream, 2_000_000))
         assert len(got) == sent + 2_000_000 <= sent + rest
-        near.closes()
+        client.peer.closes()
         await proxy.flow()
 
 
@@ -471,6 +493,58 @@ async def test_no_websocket_is_offered_for_a_server_that_has_none():
         stream = await opens(client)
         assert (await client.all(stream)).reset == 1
         assert "which it was not offered" in (await proxy.flow()).error
+
+
+async def _asks_a_server_that_has_changed(proxy):
+    """A client was offered WebSocket over HTTP/2, and when it asks for one its server speaks HTTP/1.1."""
+    server = await proxy.server()
+    near, far, _ = await visits(proxy, server, speaks=HTTP_2)
+    h2 = await Http2Peer.starts(far, is_client=False, settings={ENABLE_CONNECT_PROTOCOL: 1})
+    await h2.settles()
+    client = await Http2Peer.starts(near, is_client=True)
+    await client.settles()
+    h2.h2.close_connection()
+    await h2.writes()
+    await h2.sees_end()
+    stream = await opens(client)
+    peer = await server.accepts()
+    await peer.starts_tls(tls_server("a.test", alpn=HTTP_1))
+    return client, stream, peer
+
+
+def _key_of(head):
+    return next(line.partition(b": ")[2] for line in head.split(b"\r\n") if line.startswith(b"Sec-WebSocket-Key"))
+
+
+@in_loop
+async def test_a_websocket_inside_a_stream_can_be_one_of_a_server_that_has_changed():
+    async with proxying() as proxy:
+        client, stream, peer = await _asks_a_server_that_has_changed(proxy)
+        head = await peer.reads_head()
+        assert head.startswith(b"GET /chat HTTP/1.1\r\nHost: a.test\r\nsec-websocket-version: 13\r\n")
+        await peer.sends(switching().replace(ACCEPT, accept_of(_key_of(head))))
+        assert (await client.head(stream)).fields == [(b":status", b"200")]
+        await client.sends(stream, frame(TEXT, b"up", masked=True))
+        await peer.receives(frame(TEXT, b"up", masked=True))
+        await peer.sends(frame(TEXT, b"down", masked=False))
+        assert await client.gets(stream, 6) == frame(TEXT, b"down", masked=False)
+        client.peer.closes()
+        recorded = await proxy.flow()
+        assert [content for _, content in recorded.messages] == [b"up", b"down"]
+        assert (recorded.flow.request.http_version, recorded.flow.response.http_version) == ("HTTP/2", "HTTP/1.1")
+
+
+@in_loop
+async def test_a_websocket_that_was_not_agreed_on_is_none():
+    """RFC 6455 section 4.1: the client sees no Sec-WebSocket-Accept, so we look at it."""
+    async with proxying() as proxy:
+        client, stream, peer = await _asks_a_server_that_has_changed(proxy)
+        await peer.reads_head()
+        await peer.sends(switching())
+        assert (await client.all(stream)).status == 502
+        recorded = await proxy.flow()
+        assert "a wrong Sec-WebSocket-Accept" in recorded.error
+        assert recorded.flow.response.status_code == 101
 
 
 @in_loop

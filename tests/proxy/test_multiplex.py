@@ -1,12 +1,14 @@
 """HTTP/2 through the proxy, with the h2 library at both ends: streams beside each other, and what becomes of each."""
 
 import asyncio
+import weakref
 from contextlib import asynccontextmanager
 
 import pytest
 from support.http2peer import Http2Peer
 from support.peers import in_loop
 from support.proxying import proxying, tls_server, trusting
+from support.streams import until
 from support.tls import make_client
 from support.transcripts import CONNECT, ESTABLISHED, OK
 
@@ -14,7 +16,7 @@ from mitmdump.net import stream as stream_module
 
 HTTP_1, HTTP_2 = b"http/1.1", b"h2"
 MAX_CONCURRENT_STREAMS = 3
-NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, REFUSED_STREAM, CANCEL, CALM = 0, 1, 2, 7, 8, 11
+NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, REFUSED_STREAM, CANCEL, CALM, HTTP_1_1_REQUIRED = 0, 1, 2, 7, 8, 11, 13
 
 
 async def tunnels(proxy, *, speaks=HTTP_2, offer=(HTTP_2, HTTP_1), server=None):
@@ -239,8 +241,36 @@ async def test_a_server_that_refuses_twice_is_not_asked_for_ever():
         for _ in range(2):
             theirs, _head = await server.request()
             await server.resets(theirs, REFUSED_STREAM)
-        assert (await client.all(stream)).status == 502
+        assert (await client.all(stream)).reset == REFUSED_STREAM
         assert "REFUSED_STREAM" in (await proxy.flow()).error
+
+
+@in_loop
+@pytest.mark.parametrize("code", [REFUSED_STREAM, HTTP_1_1_REQUIRED])
+async def test_what_we_cannot_ask_again_the_client_is_told_to(code):
+    """RFC 9113 sections 7 and 8.7"""
+    async with passage() as (proxy, client, server):
+        stream = await client.asks(method="POST", body=None)
+        theirs, _ = await server.request()
+        await client.sends(stream, b"a body")
+        await server.gets(theirs, 6)
+        await server.resets(theirs, code)
+        answer = await client.all(stream)
+        assert (answer.fields, answer.reset) == ([], code)
+        assert "the server reset the stream" in (await proxy.flow()).error
+
+
+@in_loop
+async def test_a_server_that_resets_a_stream_before_its_answer_is_an_error_page():
+    """2e"""
+    async with passage() as (proxy, client, server):
+        stream = await client.asks()
+        theirs, _ = await server.request()
+        await server.resets(theirs, INTERNAL_ERROR)
+        answer = await client.all(stream)
+        assert answer.status == 502
+        assert b"INTERNAL_ERROR" in answer.body
+        await proxy.flow()
 
 
 @in_loop
@@ -441,12 +471,11 @@ async def test_room_is_made_by_telling_resting_clients_to_go():
 
 
 @in_loop
-async def test_stopping_lets_open_streams_finish(monkeypatch):
-    monkeypatch.setattr(stream_module, "SWEEP_SECONDS", 0.001)
+async def test_stopping_is_announced_at_once_and_lets_open_streams_finish():
     async with passage() as (proxy, client, server):
         stream = await client.asks()
         theirs, _ = await server.request()
-        proxy.services.stopping = True
+        proxy.services.stop()
         assert await client.sees_goaway() == NO_ERROR
         await server.answers(theirs, b"finished")
         client.h2.state_machine.state = type(
@@ -469,6 +498,64 @@ async def test_nothing_is_left_of_streams_that_are_over():
         assert not h2_server.lanes
         assert h2_client.codec.idle
         assert h2_server.codec.idle
+
+
+async def _one_exchange(client, server):
+    await exchange(client, server)
+
+
+async def _a_fault_of_a_stream(client, _server):
+    await client.sees_reset(await client.asks("/", ("connection", "close")))
+
+
+async def _a_fault_of_the_client(client, server):
+    await client.asks()
+    await server.request()
+    await client.peer.sends(b"\0\0\0\4\0\0\0\0\1")  # SETTINGS of a stream
+    await client.sees_end()
+
+
+async def _a_fault_of_the_server(client, server):
+    stream = await client.asks()
+    await server.request()
+    await server.peer.sends(b"\0\0\4\5\4\0\0\0\1\0\0\0\2")  # PUSH_PROMISE
+    await client.all(stream)
+
+
+async def _a_server_that_leaves(client, server):
+    stream = await client.asks()
+    await server.request()
+    server.peer.closes()
+    await client.all(stream)
+
+
+async def _a_client_that_leaves(client, server):
+    await client.asks()
+    await server.request()
+    client.peer.closes()
+
+
+@pytest.mark.parametrize(
+    "happens",
+    [
+        _one_exchange,
+        _a_fault_of_a_stream,
+        _a_fault_of_the_client,
+        _a_fault_of_the_server,
+        _a_server_that_leaves,
+        _a_client_that_leaves,
+    ],
+)
+@in_loop
+async def test_connections_that_are_over_are_freed_and_not_by_the_garbage_collector(happens, without_collector):
+    async with passage() as (proxy, client, server):
+        [h2_client] = proxy.services.shared
+        [[h2_server]] = h2_client.client.upstreams._shared.values()
+        left = weakref.WeakSet([h2_client, h2_server, h2_client.codec, h2_server.codec])
+        del h2_client, h2_server
+        await happens(client, server)
+        await proxy.flow()
+    await until(lambda: not left)
 
 
 # -- how many connections -------------------------------------------------------------------------------------------

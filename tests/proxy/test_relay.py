@@ -186,7 +186,7 @@ async def test_after_101_all_bytes_are_opaque_and_a_flow_of_their_own():
         await peer.sees_end()
         http, tcp = await proxy.flow(), await proxy.flow()
         assert (http.flow.response.status_code, http.error) == (101, "")
-        assert (tcp.flow.kind, tcp.flow.metadata) == ("tcp", {"upgraded_from": http.flow.id})
+        assert (tcp.flow.kind, tcp.flow.metadata) == ("tcp", {"upgraded_from": f"{http.flow.id:016x}"})
         assert sorted(tcp.messages) == [
             (False, b"early server"),
             (True, b"GET / HTTP/1.1\r\n\r\n\0"),

@@ -246,10 +246,10 @@ async def test_a_bomb_passes_and_the_flow_says_that_not_all_of_it_is_recorded() 
 @pytest.mark.parametrize(
     ("data", "code", "words"),
     [
-        (frame(3, masked=True), 1002, "Invalid opcode"),
+        (frame(3, masked=True), 1002, "unknown opcode"),
         (frame(TEXT, b"\xff", masked=True), 1007, "not UTF-8"),
-        (frame(TEXT, b"x", masked=False), 1002, "unmasked"),
-        (frame(TEXT, b"x", masked=True, bits=4), 1002, "Reserved bit"),
+        (frame(TEXT, b"x", masked=False), 1002, "not masked"),
+        (frame(TEXT, b"x", masked=True, bits=4), 1002, "reserved bit"),
         (frame(CLOSE, b"\x03\xed", masked=True), 1002, "close code 1005"),
     ],
 )
@@ -299,6 +299,18 @@ async def test_nobody_is_spoken_to_inside_a_frame() -> None:
 
 
 @in_loop
+async def test_an_end_whose_peer_has_left_is_not_spoken_to_after_our_end() -> None:
+    async with opened() as (proxy, client, server, _):
+        client.ends()
+        await server.sees_end()
+        await server.sends(frame(3, masked=False))
+        assert (await reads_frame(client))[1][:2] == (1002).to_bytes(2)
+        server.closes()
+        assert (await proxy.flow()).error == "the client ended the connection without closing the WebSocket"
+        await proxy.ends()
+
+
+@in_loop
 async def test_after_a_close_frame_nothing_passes() -> None:
     """RFC 6455 section 5.5.1"""
     async with opened() as (proxy, client, server, _):
@@ -313,6 +325,19 @@ async def test_after_a_close_frame_nothing_passes() -> None:
         recorded = await proxy.flow()
         assert (recorded.kinds, recorded.error) == (["close", "text", "close"], "")
         await proxy.ends()
+
+
+@in_loop
+async def test_who_was_told_of_the_end_by_the_other_is_not_told_again() -> None:
+    """RFC 6455 section 5.5.1"""
+    async with opened() as (proxy, client, server, _):
+        await passes(client, server, close(1001, masked=True))
+        await server.sends(frame(3, masked=False))
+        assert (await reads_frame(client))[1][:2] == (1002).to_bytes(2)
+        await server.sees_end()
+        server.closes()
+        client.closes()
+        assert (await proxy.flow()).flow.websocket == WebSocket(True, 1001)
 
 
 # -- other ends -----------------------------------------------------------------------------------------------------
@@ -428,7 +453,26 @@ async def test_a_websocket_that_is_stopped_says_so() -> None:
         proxy.tasks[0].cancel()
         recorded = await proxy.flow()
         assert recorded.error == "the proxy was stopped before the WebSocket was closed"
-        assert (recorded.messages, recorded.flow.websocket) == ([(True, b"Hello")], WebSocket())
+        assert (recorded.messages, recorded.flow.websocket) == (
+            [(True, b"Hello")],
+            WebSocket(None, 1001, recorded.error),
+        )
+        for peer in (client, server):
+            assert (await reads_frame(peer))[1] == (1001).to_bytes(2) + recorded.error.encode()
+            await peer.sees_end()
+
+
+@in_loop
+async def test_a_websocket_that_is_stopped_while_it_is_closed_for_a_broken_rule_is_closed_once() -> None:
+    """R7"""
+    async with opened() as (proxy, client, server, _):
+        await client.sends(frame(3, masked=True))
+        for peer in (client, server):
+            assert (await reads_frame(peer))[1][:2] == (1002).to_bytes(2)
+        proxy.tasks[0].cancel()
+        for peer in (client, server):
+            await peer.sees_end()
+        assert (await proxy.flow()).flow.websocket.close_code == 1002
 
 
 # -- handlers -------------------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """What was recorded is found again, and read from where it lies."""
 
 import io
+from functools import partial
+from pathlib import Path
 
 import pytest
 from support.flowfiles import a_tcp_flow
@@ -43,6 +45,14 @@ def test_a_response_is_found_in_what_comes_through_a_pipe(tmp_path, monkeypatch)
     answers.load("-")
 
     assert content_of(answers, 0) == LARGE
+
+
+def test_no_room_for_a_copy_is_an_error_that_says_what_to_do(tmp_path, monkeypatch):
+    path = written(tmp_path / "in.har", [recorded(a_request())])
+    monkeypatch.setattr("mitmdump.replay.answers.TemporaryFile", partial(Path("/dev/full").open, "r+b"))
+
+    with pytest.raises(FlowFileError, match="No space left on device. Set TMPDIR"):
+        Answers(Matching()).load(str(path))
 
 
 def test_recordings_of_one_request_follow_one_another_over_all_files(tmp_path):
@@ -113,6 +123,16 @@ def test_a_server_is_remembered_by_its_name_and_by_its_address(tmp_path):
 
     assert answers.server("a.test", 443) == answers.server("10.0.0.1", 443) == Server(b"leaf", b"http/1.1")
     assert answers.server("a.test", 444) is None
+
+
+def test_of_servers_without_end_some_are_remembered(tmp_path, monkeypatch):
+    monkeypatch.setattr("mitmdump.replay.answers.MAX_SERVERS", 2)
+    flows = [recorded(a_request(f"https://s{number}.test/")) for number in range(5)]
+    for number, flow in enumerate(flows):
+        flow.server_conn = Connection("server", address=(f"s{number}.test", 443), certificate_list=(b"leaf",))
+    answers = answers_of(tmp_path / "in.flows", *flows)
+
+    assert [bool(answers.server(f"s{number}.test", 443)) for number in range(5)] == [True, True, False, False, False]
 
 
 def test_damage_is_told_and_the_rest_answers(tmp_path):

@@ -10,7 +10,7 @@ MATCHING = Matching(headers=("accept", "authorization"))
 
 
 def differences(one, other):
-    return list(compare(MATCHING.parts_of(one), MATCHING.parts_of(other)))
+    return [text for texts in compare(MATCHING.parts_of(one), MATCHING.parts_of(other)).values() for text in texts]
 
 
 def posted(content, content_type=JSON):
@@ -131,6 +131,23 @@ def test_of_long_values_and_many_differences_only_some_is_told(tmp_path):
 
     assert len(str(near)) < 1000
     assert near.differences[-1] == "query: 95 more differences"
+
+
+def test_of_many_values_of_one_name_only_some_are_told():
+    one, other = a_request("http://a.test/?" + "a=1&" * 1000), a_request("http://a.test/?" + "a=2&" * 1000)
+
+    assert differences(one, other) == [f"query: {'a=1, ' * 6}994 more, recorded {'a=2, ' * 6}994 more"]
+
+
+def test_a_miss_costs_no_more_however_much_there_is_to_compare(tmp_path):
+    """Of a million parameters, and of recordings with large bodies."""
+    one, other = (posted(b"&".join(b"%d=%d" % (n, k) for n in range(2000)), FORM) for k in range(2))
+    assert differences(one, other)[-1] == "body: 994 or more differences"
+
+    large = [posted(b'{"%d": "%s"}' % (number, b"x" * 2_200_000)) for number in range(3)]
+    answers = answers_of(tmp_path / "in.flows", *map(recorded, large))
+    (near,) = nearest(answers.matching.parts_of(posted(b"{}")), answers)
+    assert near.number == 0
 
 
 def test_json_nested_without_end_is_compared_all_the_same():

@@ -46,6 +46,18 @@ def test_the_line_is_taken_away_before_a_flow_is_printed_and_drawn_again_later()
     assert terminal.getvalue().split("\r\x1b[K") == ["", "0 of 5 done", "the flow\n", "0 of 5 done", ""]
 
 
+def test_no_line_is_drawn_once_all_is_done():
+    terminal, counts = StringIO(), Counts(1)
+    progress = Progress(terminal, counts, lambda: 1.0)
+
+    progress.tick(0)
+    counts.answered = 1
+    progress.tick(0)
+    progress.tick(0)
+
+    assert terminal.getvalue().split("\r\x1b[K") == ["", "0 of 1 done", ""]
+
+
 def test_a_terminal_that_is_gone_ends_nothing():
     class Gone(StringIO):
         def flush(self) -> None:

@@ -84,6 +84,27 @@ async def test_a_server_that_closes_is_answered_and_ends_it():
 
 
 @in_loop
+async def test_a_client_that_only_answered_the_close_frame_of_the_server_lets_it_close_again():
+    recorded = talk((CLIENT, "text", b"1"), (SERVER, "close", b"\x0f\xa1"), (CLIENT, "close", b"\x0f\xa1"))
+    client = RecordedWebSocket(recorded, None, speed=None)
+    server = Heard(client)
+
+    assert await server.hears() == [("text", b"1")]
+    client.write(close(4000, masked=False))
+    assert await server.hears() == [("close", b"\x0f\xa0")]
+    client.close()
+
+
+@in_loop
+async def test_a_server_that_does_not_close_as_it_did_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("mitmdump.replay.recorded_websocket.PATIENCE", 0.01)
+    client = RecordedWebSocket(talk((SERVER, "close", b"")), None, speed=None)
+
+    assert await Heard(client).hears() == [("close", b"\x03\xe8")]
+    assert await asyncio.wait_for(client.read(), 3) == b""
+
+
+@in_loop
 async def test_a_broken_connection_is_told_to_who_reads():
     client = RecordedWebSocket(talk((SERVER, "text", b"1")), None, speed=None)
 
@@ -121,3 +142,9 @@ def test_a_message_in_pieces_is_one_whatever_came_in_between():
 @pytest.mark.parametrize("content", [b"\x00", b"\x00\x00", b"\x03\xe8\xff"])
 def test_a_close_frame_that_may_not_be_sent_is_not(content: bytes):
     assert list(script(talk((CLIENT, "close", content)))) == [Words(Payload("close", b"\x03\xe8"), 0, 0.0)]
+
+
+def test_only_messages_are_waited_for():
+    told = [(SERVER, "ping", b""), (SERVER, "text", b"1"), (SERVER, "pong", b""), (CLIENT, "text", b"a")]
+
+    assert [words.heard for words in script(talk(*told))] == [1, 1]

@@ -1,6 +1,8 @@
 """Recorded requests sent again, to servers that follow a script: what goes over the wire, and what is made of it."""
 
 import asyncio
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from mitmdump.model.flow import Flow, Part
 from mitmdump.model.headers import Headers
 from mitmdump.replay.client import ClientReplay
 from mitmdump.settings import Settings
+from mitmdump.settings.replay import Place
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -31,14 +34,14 @@ class Lines(Log):
 class Replaying:
     """A replay on its way, through a proxy's services."""
 
-    def __init__(self, proxy: Proxy, path: Path, *flows: Flow, captures: int = 1, **chosen) -> None:
-        """`captures`: how many captures the flows are spread over."""
+    def __init__(self, proxy: Proxy, path: Path, *flows: Flow, captures: int = 1, most: int = 99, **chosen) -> None:
+        """`captures`: how many captures the flows are spread over; `most`: clients that there may be."""
         self.log = Lines()
         names = [str(record(path / f"{n}.flows", *flows[n::captures])) for n in range(captures)]
         settings = Settings(client_replay=tuple(names), **chosen)
         proxy.services.settings = settings
         self.replay = ClientReplay(settings, None, self.log)
-        self.task = asyncio.create_task(self.replay.run(proxy.services))
+        self.task = asyncio.create_task(self.replay.run(proxy.services, most))
         proxy.tasks.append(self.task)
 
     async def ends(self) -> list[str]:
@@ -71,6 +74,7 @@ async def test_requests_leave_in_order_on_one_connection(tmp_path: Path):
 
         assert await replaying.ends() == ["replayed 2 of 2 flows: 2 answered, 0 failed"]
         assert (replaying.good, replaying.whole) == (True, True)
+        await peer.sees_end()
         found = [await proxy.flow(), await proxy.flow()]
     assert [each.flow.request.path for each in found] == ["/a", "/b"]
     assert {each.flow.is_replay for each in found} == {"request"}
@@ -84,9 +88,9 @@ async def test_no_more_are_in_flight_than_may_be(tmp_path: Path):
     async with proxying() as proxy:
         server = await proxy.server()
         replaying = Replaying(proxy, tmp_path, *(get(server, f"{n}", at=n) for n in range(3)), replay_concurrency=2)
-        one, two = await server.accepts(), await server.accepts()
-        await is_asked(one, "0")
-        await is_asked(two, "1")
+        heads = {peer: await peer.reads_head() for peer in (await server.accepts(), await server.accepts())}
+        one, two = sorted(heads, key=heads.__getitem__)  # which of them connects first is left open
+        assert [heads[peer].split()[1] for peer in (one, two)] == [b"/0", b"/1"]
         assert server.has_nobody_waiting()
         await two.sends(OK)
         await is_asked(two, "2")
@@ -164,36 +168,107 @@ async def test_a_server_that_cannot_be_reached_is_a_failure(tmp_path: Path):
         assert (await proxy.flow()).error in told
 
 
+class Timers:
+    """The timers of a loop that are set to TIMEOUT seconds, which go off by hand only."""
+
+    TIMEOUT = 77.5
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.set: list[asyncio.TimerHandle] = []
+        loop = asyncio.get_running_loop()
+        original = loop.call_later
+
+        def call_later(delay: float, callback: Callable[..., object], *rest, **known) -> asyncio.TimerHandle:
+            handle = original(delay, callback, *rest, **known)
+            if delay == self.TIMEOUT:
+                self.callback = callback
+                self.set.append(handle)
+            return handle
+
+        monkeypatch.setattr(loop, "call_later", call_later)
+
+
 @in_loop
-async def test_an_answer_that_takes_too_long_is_given_up(tmp_path: Path):
+async def test_an_answer_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     async with proxying() as proxy:
-        server = await proxy.server()
-        replaying = Replaying(proxy, tmp_path, get(server, "a"), get(server, "b", at=1), replay_timeout=0.02)
+        server, timers = await proxy.server(), Timers(monkeypatch)
+        flows = [get(server, "a"), get(server, "b", at=1)]
+        replaying = Replaying(proxy, tmp_path, *flows, replay_timeout=Timers.TIMEOUT)
         peer = await server.accepts()
         await is_asked(peer, "a")
+        timers.callback()
         await peer.sees_end()
         peer = await server.accepts()
         await is_asked(peer, "b")
         await peer.sends(OK)
 
         assert (await replaying.ends())[-1] == "replayed 2 of 2 flows: 1 answered, 1 failed"
-        assert (await proxy.flow()).error == "the answer was not complete within 0.02 seconds (--replay-timeout)"
+        assert (await proxy.flow()).error == "the answer was not complete within 77.5 seconds (--replay-timeout)"
         await proxy.flow()
 
 
 @in_loop
-async def test_an_answer_that_came_in_time_is_not_given_up_later(tmp_path: Path):
+async def test_an_answer_that_came_in_time_is_not_given_up_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     async with proxying() as proxy:
-        server = await proxy.server()
-        flows = [get(server, "a", lasting=0), get(server, "b", at=0.05)]
-        replaying = Replaying(proxy, tmp_path, *flows, replay_timeout=0.02, replay_timing=1.0)
+        server, timers = await proxy.server(), Timers(monkeypatch)
+        flows = [get(server, "a"), get(server, "b", at=1)]
+        replaying = Replaying(proxy, tmp_path, *flows, replay_timeout=Timers.TIMEOUT)
         peer = await server.accepts()
         for path in "ab":
             await is_asked(peer, path)
             await peer.sends(OK)
 
         assert await replaying.ends() == ["replayed 2 of 2 flows: 2 answered, 0 failed"]
+        assert [timer.cancelled() for timer in timers.set] == [True, True]
         [await proxy.flow() for _ in "ab"]
+
+
+@in_loop
+async def test_there_are_no_more_clients_than_files_may_be_open_for(tmp_path: Path):
+    async with proxying() as proxy:
+        server = await proxy.server()
+        replaying = Replaying(proxy, tmp_path, get(server, "a"), get(server, "b"), most=1, replay_concurrency=9)
+        peer = await server.accepts()
+        for path in "ab":
+            await is_asked(peer, path)
+            assert server.has_nobody_waiting()
+            await peer.sends(OK)
+
+        await replaying.ends()
+        [await proxy.flow() for _ in "ab"]
+
+
+@in_loop
+async def test_a_request_that_was_in_flight_when_all_was_cut_off_is_a_failure_in_the_report(tmp_path: Path):
+    async with proxying() as proxy:
+        server, report = await proxy.server(), tmp_path / "report.json"
+        flows = [get(server, "a"), get(server, "b")]
+        replaying = Replaying(proxy, tmp_path, *flows, replay_report=report, replay_timeout=99.0)
+        await is_asked(await server.accepts(), "a")
+        replaying.task.cancel()
+        await asyncio.wait({replaying.task})
+
+        assert replaying.replay.close() == (False, True)
+        assert replaying.log.lines == ["replayed 1 of 2 flows: 0 answered, 1 failed, 1 not sent"]
+        (case,) = json.loads(report.read_text())["requests"]
+        assert (case["outcome"], case["reason"]) == ("error", "stopped before the answer was complete")
+        await proxy.flow()
+
+
+@in_loop
+async def test_what_was_agreed_on_with_a_server_for_tls_is_not_spoken_without_it(tmp_path: Path):
+    async with proxying() as proxy:
+        server = await proxy.server()
+        flow = recorded("https://a.test/x")
+        flow.request.http_version = "HTTP/2"
+        place = Place("http", "127.0.0.1", server.port)
+        replaying = Replaying(proxy, tmp_path, flow, replay_to=place)
+        peer = await server.accepts()
+        await is_asked(peer, "x")
+        await peer.sends(OK)
+
+        assert await replaying.ends() == ["replayed 1 of 1 flows: 1 answered, 0 failed"]
+        assert "stream_id" not in (await proxy.flow()).flow.metadata
 
 
 @in_loop
@@ -232,6 +307,63 @@ async def test_an_answer_that_differs_is_told_with_what_differs(tmp_path: Path):
         ]
         assert not replaying.good
         [await proxy.flow() for _ in "ab"]
+
+
+@in_loop
+async def test_an_answer_too_large_to_be_looked_into_is_compared_by_its_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("mitmdump.replay.recorded_client.DECODED_LIMIT", 4)
+    async with proxying() as proxy:
+        server = await proxy.server()
+        flows = [get(server, "a", answer=answered(b"hello")), get(server, "b", at=1, answer=answered(b"hallo"))]
+        replaying = Replaying(proxy, tmp_path, *flows, replay_verify=("body",))
+        peer = await server.accepts()
+        for path in "ab":
+            await is_asked(peer, path)
+            await peer.sends(OK)
+
+        told, difference, _ = await replaying.ends()
+        assert told.endswith("/b differs:")
+        assert difference.startswith("    body: 5 bytes, sha256 2cf24dba")
+        [await proxy.flow() for _ in "ab"]
+
+
+@in_loop
+async def test_of_many_failures_only_some_are_told_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("mitmdump.replay.client.SHOWN", 2)
+    async with proxying() as proxy:
+        server = await proxy.server()
+        server.socket.close()
+        replaying = Replaying(proxy, tmp_path, *(get(server, "a") for _ in range(4)))
+
+        *told, more, summary = await replaying.ends()
+        assert [line.partition(" to ")[0] for line in told] == ["no answer"] * 2
+        assert (more, summary[-8:]) == ("and more of that kind, which are only counted", "4 failed")
+        [await proxy.flow() for _ in range(4)]
+
+
+@in_loop
+async def test_of_connections_to_many_server_names_those_not_used_for_the_longest_time_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("mitmdump.replay.client.MAX_KINDS", 2)
+    async with proxying() as proxy:
+        server = await proxy.server()
+        flows = [get(server, f"{at}{name}", at=at) for at, name in enumerate("abaca")]
+        for flow in flows:
+            flow.server_conn.sni = flow.request.path[-1]
+        replaying = Replaying(proxy, tmp_path, *flows)
+        peers = {}
+        for flow in flows:
+            name = flow.request.path[-1]
+            peer = peers[name] = peers.get(name) or await server.accepts()
+            await is_asked(peer, flow.request.path[1:])
+            await peer.sends(OK)
+
+        await peers["b"].sees_end()
+        await replaying.ends()
+        [await proxy.flow() for _ in flows]
 
 
 @in_loop

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mitmdump.errors import OutputError
-from mitmdump.replay.report import OUTCOMES, Case, as_json, junit, open_report, write_report
+from mitmdump.replay.report import OUTCOMES, Case, Report
 
 CASES = [
     Case("GET", "http://a.test/x?y=<1>", "passed", status=200, seconds=0.25),
@@ -19,8 +19,17 @@ CASES = [
 ]
 
 
-def test_junit_has_a_case_for_each_request():
-    (suite,) = ElementTree.fromstring(junit("replay", CASES))
+def write(path: Path, *cases: Case) -> Path:
+    """A report of these cases."""
+    report = Report(path, "replay")
+    for case in cases:
+        report.add(case)
+    report.close()
+    return path
+
+
+def test_junit_has_a_case_for_each_request(tmp_path: Path):
+    (suite,) = ElementTree.parse(write(tmp_path / "report.XML", *CASES)).getroot()
 
     assert {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped", "time")} == {
         "tests": "4",
@@ -45,16 +54,13 @@ def test_junit_has_a_case_for_each_request():
 
 def test_what_differs_is_told_line_by_line_and_without_harm(tmp_path: Path):
     """L1"""
-    write_report(open_report(tmp_path / "report.xml"), "replay", CASES)
+    (suite,) = ElementTree.parse(write(tmp_path / "report.xml", *CASES)).getroot()
 
-    (suite,) = ElementTree.parse(tmp_path / "report.xml").getroot()
     assert suite[1][0].text == "status: 500, recorded 200\nbody: \\x1b[31m"
 
 
 def test_json_has_counts_and_all_that_is_known(tmp_path: Path):
-    write_report(open_report(tmp_path / "report.json"), "replay", CASES)
-
-    found = json.loads((tmp_path / "report.json").read_text())
+    found = json.loads(write(tmp_path / "report.json", *CASES).read_text())
 
     assert (found["title"], found["passed"], found["skipped"]) == ("replay", 1, 1)
     assert found["requests"][1] == {
@@ -70,7 +76,31 @@ def test_json_has_counts_and_all_that_is_known(tmp_path: Path):
 
 def test_a_place_that_cannot_be_written_is_refused_at_once(tmp_path: Path):
     with pytest.raises(OutputError, match=r"cannot write .*no such file.*Name another file with --replay-report"):
-        open_report(tmp_path / "none" / "report.json")
+        Report(tmp_path / "none" / "report.json", "replay")
+
+
+def test_a_report_without_a_case_is_one(tmp_path: Path):
+    assert json.loads(write(tmp_path / "report.json").read_text())["requests"] == []
+    assert len(ElementTree.parse(write(tmp_path / "report.xml")).getroot()[0]) == 0
+
+
+def test_that_there_is_no_room_for_it_is_said_at_the_end():
+    report = Report(Path("/dev/full"), "replay")
+    report.add(CASES[0])
+
+    with pytest.raises(OutputError, match="cannot write /dev/full: no space left on device"):
+        report.close()
+
+
+def test_many_cases_go_to_a_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("mitmdump.replay.report._HELD", 100)
+
+    found = json.loads(write(tmp_path / "report.json", *CASES).read_text())
+    assert [each["url"] for each in found["requests"]] == [case.url for case in CASES]
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    with pytest.raises(OutputError, match="no room for its cases: No such file or directory. Set TMPDIR"):
+        write(tmp_path / "report.json", *CASES)
 
 
 texts = st.text(max_size=20)
@@ -80,9 +110,8 @@ texts = st.text(max_size=20)
 @settings(max_examples=50)
 def test_whatever_comes_from_the_network_the_report_is_well_formed(tmp_path_factory, case: Case):
     """L1"""
-    path = tmp_path_factory.mktemp("report") / "report.xml"
-    write_report(open_report(path), "replay", [case])
+    path = tmp_path_factory.mktemp("report")
 
-    (suite,) = ElementTree.parse(path).getroot()
+    (suite,) = ElementTree.parse(write(path / "report.xml", case)).getroot()
     assert len(suite) == 1
-    assert json.loads(as_json("replay", [case]))
+    assert json.loads(write(path / "report.json", case).read_text())

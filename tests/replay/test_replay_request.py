@@ -10,7 +10,7 @@ from mitmdump.model.connection import Connection
 from mitmdump.model.flow import Flow
 from mitmdump.model.headers import Headers
 from mitmdump.proxy.target import Origin
-from mitmdump.replay.request import destination_of, head_of, unfit
+from mitmdump.replay.request import asks_in_http2, destination_of, head_of, unfit
 from mitmdump.settings.replay import Place
 from mitmdump.wire.head import CHUNKED
 
@@ -172,7 +172,7 @@ def with_body(**known) -> Flow:
         (an_exchange(a_request(), a_response(101)), "another protocol"),
         (a_tcp_flow(1, b"x"), "without a server"),
         (Flow("tcp", Connection("client"), Connection("server", address=("a", 1))), "without a message"),
-        (Flow("tcp", Connection("client"), metadata={"upgraded_from": 1}), "switched protocols"),
+        (Flow("tcp", Connection("client"), metadata={"upgraded_from": "0000000000000001"}), "switched protocols"),
     ],
 )
 def test_what_cannot_be_sent_again_is_told_with_the_reason(flow: Flow, reason: str):
@@ -198,3 +198,49 @@ def test_whatever_was_recorded_is_framed_once_and_rightly(recorded, body):
     assert framing or not body
     assert [value for name, value in sent if name == b"host"] == [b"example.com"]
     assert not {name for name, _ in sent} & {b"connection", b"te", b"keep-alive"}
+
+
+SPLITTING = b"x HTTP/1.1\r\nX: 1\r\n\r\nGET /second"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda request: setattr(request, "method", "GET /first HTTP/1.1\r\n\r\nGET"),
+        lambda request: setattr(request, "path", f"/{SPLITTING.decode()}"),
+        lambda request: setattr(request, "path", "/a b"),
+        lambda request: setattr(request, "path", ""),
+        lambda request: setattr(request, "path", "http://other.test/"),
+        lambda request: setattr(request, "authority", "a.test\r\nX: 1"),
+        lambda request: request.headers.fields.append((b"X", b"1\r\nSmuggled: 1")),
+        lambda request: request.headers.fields.append((b"X", b"1\nSmuggled: 1")),
+        lambda request: request.headers.fields.append((b"X: 1\r\nY", b"1")),
+        lambda request: request.headers.fields.append((b":path", b"/other")),
+        lambda request: request.headers.fields.append((b"", b"1")),
+        lambda request: request.headers.fields.append((b"Host", b"b.test")),
+        lambda request: setattr(request, "trailers", Headers([(b"T", b"1\r\n\r\n" + SPLITTING)])),
+    ],
+)
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/2"])
+def test_what_a_capture_says_cannot_become_another_request(spoil, version):
+    """P3"""
+    flow = post(http_version=version)
+    assert unfit(flow) == ""
+    spoil(flow.request)
+
+    assert unfit(flow) == "with a head that is no valid HTTP"
+
+
+def test_what_frames_the_body_need_not_be_valid_as_it_is_made_anew():
+    assert unfit(post((b"Content-Length", b"5, 9"), (b"Transfer-Encoding", b"odd"))) == ""
+
+
+def test_a_websocket_that_was_asked_for_in_http_2_is_asked_for_in_http_1():
+    flow = an_exchange(a_request(http_version="HTTP/2", authority="a.test"), a_response(101))
+    fields = [(b"Host", b"a.test"), (b"x", b"1"), (b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
+    flow.request.headers = Headers(fields)
+
+    head = head_of(flow, "https", "a.test")
+
+    assert not asks_in_http2(flow, destination_of(flow))
+    assert (head.version, head.fields) == (b"HTTP/1.1", fields)

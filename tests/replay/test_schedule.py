@@ -141,3 +141,13 @@ def test_a_server_as_fast_as_then_gives_the_recorded_times_again(recording):
 
     for times, (begin, _, _) in zip(recording, played, strict=True):
         assert abs(begin - (times.start - recording[0].start)) < 1e-6
+
+
+def test_the_delays_of_a_timer_do_not_add_up():
+    schedule, due = Schedule(concurrency=9, rate=10), []
+
+    for now in (0.0, 0.13, 0.25, 0.5):  # the last one not because of a timer
+        schedule.began(Times(0, 1), now)
+        due.append(round(schedule.due(Times(0, 1)) or 0, 6))
+
+    assert due == [0.1, 0.2, 0.3, 0.6]

@@ -1,10 +1,16 @@
 """P2: sealed replay never opens an upstream connection, whatever is asked, however often."""
 
+import json
+from itertools import pairwise
+from urllib.parse import urlencode
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.flowfiles import START
 from support.peers import in_loop
 from support.proxying import identity, proxying, trusting
-from support.replaying import a_request, answers_of, recorded
+from support.replaying import JSON, a_request, answers_of, recorded
 from support.tls import make_client
 from support.websockets import ACCEPT, BINARY, PING, PONG, TEXT, asking, close, frame
 
@@ -101,6 +107,33 @@ async def test_as_many_requests_as_one_likes_are_answered_and_then_refused(tmp_p
             await client.reads(flow.response.body.length)
 
 
+@settings(max_examples=25)
+@given(
+    query=st.lists(st.tuples(st.text(max_size=2), st.text(max_size=2)), max_size=4),
+    value=st.dictionaries(st.text(max_size=2), st.integers(), max_size=4),
+    cuts=st.lists(st.integers(1, 9), max_size=4),
+    random=st.randoms(),
+)
+@in_loop
+async def test_the_order_of_parameters_and_keys_and_chunking_make_no_difference(
+    tmp_path_factory, query, value, cuts, random
+):
+    kept = a_request(f"http://a.test/?{urlencode(query)}", "POST", json.dumps(value).encode(), content_type=JSON)
+    target = urlencode(random.sample(query, len(query))).encode()
+    body = json.dumps(dict(random.sample(list(value.items()), len(value)))).encode()
+    edges = [0, *sorted({min(cut, len(body)) for cut in cuts} | {len(body)})]
+    chunks = [body[start:end] for start, end in pairwise(edges)]
+    async with proxying() as proxy:
+        sealed(proxy, tmp_path_factory.mktemp("property"), recorded(kept))
+        client = await proxy.client()
+        head = b"POST http://a.test/?%b HTTP/1.1\r\nHost: a.test\r\nContent-Type: application/json\r\n" % target
+        await client.sends(head + b"Transfer-Encoding: chunked\r\n\r\n")
+        await client.sends(b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n")
+        assert (await client.reads_head()).startswith(b"HTTP/1.1 200 Fine\r\n")
+        await client.receives(b"hello")
+        await proxy.flow()
+
+
 @in_loop
 @pytest.mark.parametrize("going_to", [None, ("192.0.2.1", 443)], ids=["CONNECT", "redirected"])
 async def test_https_is_answered_with_the_names_of_the_recorded_certificate(tmp_path, going_to):
@@ -155,10 +188,13 @@ def a_chat(*messages):
 
 
 @in_loop
-async def test_a_websocket_says_again_what_it_said_in_answer_to_the_client(tmp_path):
-    """P2"""
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/2"])
+async def test_a_websocket_says_again_what_it_said_in_answer_to_the_client(tmp_path, version):
+    """P2: whichever version of HTTP it was opened in."""
+    chat = a_chat(*CHAT)
+    chat.request.http_version = chat.response.http_version = version
     async with proxying() as proxy:
-        sealed(proxy, tmp_path, a_chat(*CHAT))
+        sealed(proxy, tmp_path, chat)
         client = await proxy.client()
         await client.sends(asking(b"a.test"))
         head = await client.reads_head()
@@ -190,6 +226,21 @@ async def test_a_client_may_end_a_recorded_websocket_at_any_time(tmp_path):
         await client.receives(close(masked=False))
         await client.sees_end()
         client.ends()
+        await proxy.flow()
+
+
+@in_loop
+@pytest.mark.parametrize("content", [b"\x00", b"\x03\xed", b"\x03\xe8\xff"])
+async def test_a_recorded_close_frame_that_may_not_be_sent_has_no_code(tmp_path, content):
+    async with proxying() as proxy:
+        sealed(proxy, tmp_path, a_chat((False, "ping", b"!" * 126), (False, "close", content)))
+        client = await proxy.client()
+        await client.sends(asking(b"a.test"))
+        await client.reads_head()
+        await client.receives(frame(PING, b"!" * 125, masked=False) + b"\x88\x00")
+        await client.sends(close(masked=True))
+        client.ends()
+        await client.sees_end()
         await proxy.flow()
 
 

@@ -1,12 +1,14 @@
 """The handler that answers out of recordings."""
 
 import asyncio
+import threading
 
 import pytest
 from support.flowfiles import START
 from support.replaying import a_request, answers_of, recorded
 
 from mitmdump.errors import RemoteError
+from mitmdump.model.body import Body
 from mitmdump.model.connection import Connection
 from mitmdump.model.flow import Flow
 from mitmdump.replay.server import Answering, ServerReplay
@@ -62,6 +64,27 @@ def test_several_recordings_are_given_in_order_and_then_as_one_wishes(replay, ho
     assert [running.content() for _ in range(5)] == given
 
 
+def test_a_large_body_is_read_beside_the_loop(replay):
+    """So that others are served."""
+    content, read_in = bytes(2 << 20), []
+
+    class Kept:
+        def __len__(self):
+            return len(content)
+
+        def pieces(self):
+            read_in.append(threading.current_thread() is threading.main_thread())
+            return iter([content])
+
+    running = replay(recorded(a_request("http://a.test/", "POST", content)))
+    flow = Flow("http", Connection("client"), request=a_request("http://a.test/", "POST"))
+    flow.request.body = Body(len(content), complete=True, source=Kept())
+    asyncio.run(running.handler.request(flow))
+
+    assert flow.response.raw_content == b"hello"
+    assert read_in == [False]
+
+
 def test_what_matches_nothing_is_refused_with_the_closest_named(replay):
     running = replay(recorded(a_request("http://a.test/?page=2")))
 
@@ -112,6 +135,26 @@ def test_each_miss_is_told_once_and_counted_always(replay):
 
     assert len(running.said) == 2
     assert (running.handler.misses, len(running.handler.missed)) == (4, 4)
+
+
+def test_of_misses_without_end_all_are_counted_and_some_are_remembered(replay, monkeypatch):
+    monkeypatch.setattr("mitmdump.replay.server.MAX_MISSED", 2)
+    running = replay(extra=404)
+
+    for number in range(5):
+        running.ask(f"http://a.test/{number}")
+
+    assert (running.handler.misses, len(running.handler.missed), len(running.said)) == (5, 2, 5)
+
+
+def test_what_comes_closest_is_looked_for_once(replay, tmp_path):
+    """A client that asks again and again costs little."""
+    running = replay(recorded(a_request()), extra=404)
+    first = running.ask(method="POST")
+    (tmp_path / "in.flows").write_bytes(b"")
+
+    assert running.ask(method="POST").metadata == first.metadata
+    assert first.metadata["replay.missed"]["closest"]
 
 
 def test_a_miss_is_noted_in_the_flow(replay):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mitmdump.errors import RemoteError
 from mitmdump.wire.events import End, RequestHead, ResponseHead
 from mitmdump.wire.head import CHUNKED, SWITCHED, UNTIL_CLOSE
 from mitmdump.wire.hop import end_to_end
@@ -76,11 +77,8 @@ def test_what_is_of_the_connection_does_not_go_on():
     assert request_to_http2(http1(*fields, framing=CHUNKED), 7, b"https").fields == []
 
 
-def test_te_says_trailers_in_both():
-    """2d: gRPC asks for it; in HTTP/1 Connection must list it (RFC 9110 section 10.1.4)."""
-    asked = http1(HOST, (b"TE", b"gzip, trailers"), (b"Connection", b"TE"))
-
-    assert request_to_http2(asked, 7, b"https").fields == [(b"te", b"trailers")]
+def test_te_of_http2_says_trailers_in_both():
+    """2d: gRPC asks for it; in HTTP/1, where it is of one connection, that must list it (RFC 9110 section 10.1.4)."""
     assert request_to_http1(http2((b"te", b"trailers"))).fields == [HOST, (b"TE", b"trailers"), (b"Connection", b"TE")]
     assert end_to_end(http2((b"te", b"trailers"))) == [(b"te", b"trailers")]
 
@@ -230,9 +228,16 @@ def test_the_server_agrees_with_200_in_http2():
     """RFC 8441"""
     switched = answer1(*UPGRADE, (b"Sec-WebSocket-Accept", ACCEPT), (b"Sec-WebSocket-Protocol", b"chat"), status=101)
 
-    head = switched_to_connected(switched, 7)
+    head = switched_to_connected(switched, 7, KEY)
 
     assert (head.status, head.fields, head.framing) == (200, [(b"sec-websocket-protocol", b"chat")], SWITCHED)
+
+
+@pytest.mark.parametrize("proof", [[], [(b"Sec-WebSocket-Accept", KEY)]])
+def test_a_server_that_does_not_answer_the_key_has_not_agreed(proof):
+    """RFC 6455 section 4.1"""
+    with pytest.raises(RemoteError, match="a wrong Sec-WebSocket-Accept"):
+        switched_to_connected(answer1(*UPGRADE, *proof, status=101), 7, KEY)
 
 
 def test_the_server_agrees_with_101_in_http1():

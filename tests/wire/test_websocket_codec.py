@@ -308,9 +308,10 @@ def test_only_the_first_frame_of_a_message_is_marked_as_compressed(role: Role, o
 @roles
 def test_what_is_no_deflate_and_what_is_no_text_are_faults(role: Role) -> None:
     assert fault(role, frame(TEXT, b"\xff\xff\xff", masked=is_masked(role), bits=4), Deflate()).code == 1007
-    packed = Deflater()(b"\xff")
-    events, _ = read(WebSocket(role, Deflate()), [frame(TEXT, packed, masked=is_masked(role), bits=4)])
-    assert [event.code for event in events if isinstance(event, Fault)] == [1007]
+    for text in (b"\xff", b"half a character: \xc3"):
+        packed = Deflater()(text)
+        events, _ = read(WebSocket(role, Deflate()), [frame(TEXT, packed, masked=is_masked(role), bits=4)])
+        assert [event.code for event in events if isinstance(event, Fault)] == [1007]
 
 
 @roles
@@ -325,6 +326,14 @@ def test_of_a_bomb_a_bounded_part_is_told_and_all_of_it_is_passed_on(role: Role)
     assert sum(len(event.content) for event in events[:-3] if isinstance(event, Payload)) <= 16 << 20
     assert [event.code for event in events if isinstance(event, Fault)] == [None]
     assert events[-2:] == [Payload("raw", after), Payload("text", b"plain")]
+
+
+@roles
+def test_a_text_after_a_bomb_that_was_left_inside_a_character_is_a_text(role: Role) -> None:
+    masked = is_masked(role)
+    bomb = frame(TEXT, Deflater()(b"a" + "ü".encode() * (10 << 20)), masked=masked, bits=4)
+    events, _ = read(WebSocket(role, Deflate()), [bomb, frame(TEXT, b"plain", masked=masked)])
+    assert events[-1] == Payload("text", b"plain")
 
 
 @roles
@@ -381,6 +390,11 @@ def test_a_collected_message_keeps_its_fragments(role: Role) -> None:
 
 def test_a_message_that_has_changed_is_one_frame() -> None:
     assert passed_on([Payload("text", b"changed", (3, 0, 2))], Role.SERVER) == frame(TEXT, b"changed", masked=False)
+
+
+@pytest.mark.parametrize("kind", ["text", "binary"])
+def test_an_empty_message_is_one_frame(kind: str) -> None:
+    assert passed_on([Payload(kind, b"")], Role.SERVER) == frame(TEXT if kind == "text" else BINARY, masked=False)
 
 
 def test_text_of_a_handler_goes_out_as_utf8_whatever_it_is() -> None:

@@ -13,7 +13,6 @@
 
 from .codes import Code
 from .connection import Http2
-from .frames import starts_like_http2
 from .limits import Limits
 
-__all__ = ["Code", "Http2", "Limits", "starts_like_http2"]
+__all__ = ["Code", "Http2", "Limits"]

@@ -25,12 +25,12 @@ from collections.abc import Callable
 from ...errors import LocalError, RemoteError
 from ...model.headers import Field
 from ..events import Data, End, Event, RequestHead, Reset, ResponseHead, Role, StreamEvent
+from ..head import PREFACE
 from . import heads
 from .codes import Code, Http2Error
 from .frames import (
     ACK,
     END_STREAM,
-    PREFACE,
     Allowance,
     Cutter,
     Frame,
@@ -135,7 +135,7 @@ class Http2:
     def receive(self, data: bytes, now: float = 0.0) -> list[StreamEvent]:
         """Events out of the peer's next bytes. Raises RemoteError; then `take` has what is to be told to the peer."""
         if self._error:
-            raise self._error
+            raise self._error.again()
         self._frames.feed(data)
         events: list[StreamEvent] = []
         self._events = events
@@ -148,13 +148,13 @@ class Http2:
             if not fault.announced:
                 self._last_words = write_goaway(self._accepted, fault.code, str(fault).encode())
             if not events:
-                raise self._error from None
+                raise self._error.again() from None
         return events
 
     def eof(self) -> list[StreamEvent]:
         """The peer will send no more. Raises RemoteError if that cuts a message short."""
         if self._error:
-            raise self._error
+            raise self._error.again()
         count = sum(stream.received != ALL for stream in self._streams.values())
         if count or self._frames.inside:
             what = f"{count} streams open" if count else "half a frame sent"
@@ -353,7 +353,7 @@ class Http2:
             self._h2.send_headers(stream_id, [(b":status", b"431")], end_stream=True)
             code = Code.NO_ERROR
         self._reset(stream_id, code)
-        self._events.append(Reset(code, stream_id, error))
+        self._events.append(Reset(code, stream_id, error.again()))
 
     # -- writing ------------------------------------------------------------------------------------------------------
 

@@ -14,9 +14,9 @@ from struct import Struct
 from typing import NamedTuple
 
 from ..events import GoAway
+from ..head import PREFACE
 from .codes import Code, Http2Error
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEADER_SIZE = 9
 # The smallest that may be set, and what all peers use by default: larger frames only let one stream hold up the others.
 MAX_FRAME_SIZE = 16384
@@ -36,11 +36,6 @@ _STREAM_ID = 0x7FFFFFFF
 # only so many streams is not for h2, which would not send what was let through before. 8 is of RFC 8441 section 3.
 _MAX_STREAMS = b"\0\3"
 _SETTINGS = frozenset(bytes([0, number]) for number in (1, 2, 4, 5, 6, 8))
-
-
-def starts_like_http2(data: bytes) -> bool:
-    """Are these first bytes of a connection, a line at least, HTTP/2's preface? (RFC 9113 section 3.4)"""
-    return data.startswith(PREFACE[:18]) and PREFACE.startswith(data[: len(PREFACE)])
 
 
 class Kind(IntEnum):
