@@ -100,6 +100,7 @@ def value(thing: Any) -> Any:
         known = {field.name: value(getattr(thing, field.name)) for field in fields(thing)}
         if isinstance(thing, Flow):
             known["messages"] = [value(message) for message in thing.messages]
+        known.pop("dropped", None)  # by a handler, and so not recorded
         return known
     return thing
 
