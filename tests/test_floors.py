@@ -5,6 +5,7 @@ under `if TYPE_CHECKING`, which names a type and loads nothing, may go anywhere.
 """
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -148,3 +149,14 @@ def test_the_package_shows_the_same_floors():
     shown = {(word.strip(" `/"), int(floor)) for floor, words in rows for word in words.split(",")}
 
     assert shown == {(room, floor) for room, floor in FLOOR.items() if room != "__main__"}
+
+
+def test_each_room_shows_its_modules():
+    for init in PACKAGE.glob("*/**/__init__.py"):
+        text = ast.get_docstring(ast.parse(init.read_text())) or ""
+        shown = {word.rstrip("/") for word in re.findall("`([^`]+)`", text)}
+        inside = {
+            path.stem for path in init.parent.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+        }
+        missing = inside - shown - {"__init__"}
+        assert not missing, f"{init.relative_to(PACKAGE)} does not say what {', '.join(sorted(missing))} holds"

@@ -12,6 +12,7 @@ Files are opened by `mitmdump.files`, which knows other formats, too.
 | `upgrade` | one step per older version |
 | `writer` | one section of a file |
 | `kept` | frames that stay in the file, or wait in a spool |
+| `tail` | where the last whole frame of a file ends, to go on behind it |
 | `raw` | a flow as it stands in a file, to be copied |
 | `shelf` | a flow that was read before, read again |
 | `reader` | frames in, flows out |

@@ -1,4 +1,13 @@
-"""Capture formats of others, one module each; `FORMATS` is the table of them."""
+"""Capture formats of others; `FORMATS` is the table of them.
+
+| module | holds |
+|---|---|
+| `base` | what a format has to bring |
+| `har/`, `mitmproxy/` | formats that are read and written |
+| `jsonl` | JSON Lines, only written |
+| `facts` | what JSON Lines say of a flow, key by key |
+| `bodies`, `jsontext` | bodies and other bytes in JSON |
+"""
 
 from .base import Format
 from .har import HAR

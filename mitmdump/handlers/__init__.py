@@ -1,5 +1,7 @@
 """What changes flows on their way.
 
-base       Handler: the hooks in the order in which they happen
-hooks      Hooks: for each of them, who wants to be called
+| module | holds |
+|---|---|
+| `base` | what a handler is: the hooks in the order in which they happen |
+| `hooks` | for each of them, who wants to be called |
 """

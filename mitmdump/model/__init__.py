@@ -7,6 +7,7 @@
 | `message` | requests, responses, messages of raw connections |
 | `connection` | one connection to a client or a server |
 | `flow` | a flow, its error |
+| `reading` | what readers of any format tell: flows, and the damage between them |
 | `url` | taking authorities and URLs apart, strictly, and putting them together |
 | `content` | undoing content codings within bounds; bytes to text |
 """

@@ -4,6 +4,7 @@
 |---|---|
 | `stream` | one connection: read, peek, write, drain, start_tls, close; and the time-outs of all of them |
 | `wakeup` | waiting for bytes without a turn of the event loop |
+| `turn` | what is done once, at the end of a turn of the event loop |
 | `binding` | listening sockets |
 | `listener` | accepting clients, within limits |
 | `upstream` | connecting to servers |

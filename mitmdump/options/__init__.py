@@ -1,6 +1,13 @@
 """The table of options, out of which come the parser, `--help`, the man page and the settings.
 
 An option turns its text into the value of one field of `Settings`; the functions that do so are in `settings`.
+
+| module | holds |
+|---|---|
+| `option` | what an option is |
+| `capture` | the options of what is recorded, read and printed |
+| `replay` | those of replay, both ways |
+| `proxy` | those of the proxy |
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..errors import StreamError
+from ..errors import RemoteError, StreamError
 from ..model import url
 from ..model.connection import Connection
 from ..model.headers import to_bytes
@@ -59,6 +59,15 @@ class Http2Server(Multiplex):
         if self._on_settled and self.codec.settled:
             on_settled, self._on_settled = self._on_settled, None
             on_settled()
+
+    def begin(self, head: RequestHead) -> None:
+        """Never called: servers open no streams, as the codec refuses what they push."""
+
+    def refuse(self, error: RemoteError) -> None:
+        """Never called either."""
+
+    def rest(self) -> None:
+        """Stay open for the client's next request."""
 
     def over(self) -> None:
         self.stream.close()

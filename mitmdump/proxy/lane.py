@@ -11,6 +11,7 @@ still has to send of it is the codec's. Each lane has a time-out of its own, on 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 HIGH_WATER = 64 * 1024
 
 
-class Lane:
+class Lane(ABC):
     """One stream of a connection; a client's and a server's are `ClientLane` and `ServerLane`.
 
     `broken`: nothing more can be said to the peer. `on_end`: called when that becomes so.
@@ -102,9 +103,9 @@ class Lane:
             event = self.worded(event)
         self._codec.send(event)
 
+    @abstractmethod
     def worded(self, head: RequestHead | ResponseHead) -> RequestHead | ResponseHead:
         """A head as this lane says it."""
-        raise NotImplementedError
 
     def write(self) -> None:
         """Write what is queued. Raises PeerError."""

@@ -11,6 +11,7 @@ lanes have to say waits in the codec, and they wait with more (`Lane.flush`).
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 
 from ..errors import PeerError, RemoteError, StreamError
 from ..net.stream import Stream
@@ -20,7 +21,7 @@ from ..wire.http2 import Http2
 from .lane import Lane, again
 
 
-class Multiplex:
+class Multiplex(ABC):
     """One HTTP/2 connection. `patience`: seconds that somebody will wait for the peer at a lane.
 
     `leaving`: no new lanes are to be made, because one of the two has announced the end. `lost`: there is no connection
@@ -50,19 +51,21 @@ class Multiplex:
 
     # -- what those that know more make of it -------------------------------------------------------------------------
 
+    @abstractmethod
     def begin(self, head: RequestHead) -> Lane | None:
-        """The peer has opened a stream."""
-        raise NotImplementedError
+        """The peer has opened a stream: its lane, if it gets one."""
 
+    @abstractmethod
     def refuse(self, error: RemoteError) -> None:
         """The peer has opened a stream with a fault in its head, and the codec has answered that."""
 
+    @abstractmethod
     def rest(self) -> None:
         """Nothing is open, nothing is to be sent."""
 
+    @abstractmethod
     def over(self) -> None:
         """The connection is lost, or both sides have done with it."""
-        raise NotImplementedError
 
     # -- what happens on the connection -------------------------------------------------------------------------------
 

@@ -8,7 +8,8 @@
 | `schedule` | when the next one may leave: concurrency, rate, think times |
 | `request` | a recorded request, made ready to be sent again |
 | `recorded_client` | a recorded request as an exchange sees a client |
-| `conversation` | a recorded raw connection again |
+| `conversation`, `recorded_websocket` | a recorded raw connection, or WebSocket, again |
+| `hearing` | in these, whose turn it is |
 | `verify` | what of an answer differs from the recorded one |
 | `report` | what became of each request, as JUnit's XML or JSON |
 | `progress` | a line on a terminal |

@@ -262,6 +262,14 @@ async def opens_tunnel(proxy):
     return client, stream, server
 
 
+async def uses_tunnel(proxy):
+    """The same, with a byte in it, and the server's end."""
+    client, stream, server = await opens_tunnel(proxy)
+    await client.head(stream)
+    await client.sends(stream, b"x")
+    return client, stream, await server.accepts()
+
+
 @in_loop
 async def test_connect_over_http_2_leads_to_the_server():
     async with proxying(tcp_hosts=("127.0.0.1",)) as proxy:
@@ -322,10 +330,7 @@ async def test_a_tunnel_that_is_over_is_freed_and_not_by_the_garbage_collector(w
 @in_loop
 async def test_a_tunnel_that_is_reset_is_broken_for_the_server():
     async with proxying(tcp_hosts=("127.0.0.1",)) as proxy:
-        client, stream, server = await opens_tunnel(proxy)
-        await client.head(stream)
-        await client.sends(stream, b"x")
-        peer = await server.accepts()
+        client, stream, peer = await uses_tunnel(proxy)
         await client.resets(stream, CANCEL)
         await peer.sees_reset()
         assert "the client broke the connection" in (await proxy.flow()).error
@@ -334,10 +339,7 @@ async def test_a_tunnel_that_is_reset_is_broken_for_the_server():
 @in_loop
 async def test_a_tunnel_whose_server_breaks_is_reset():
     async with proxying(tcp_hosts=("127.0.0.1",)) as proxy:
-        client, stream, server = await opens_tunnel(proxy)
-        await client.head(stream)
-        await client.sends(stream, b"x")
-        peer = await server.accepts()
+        client, stream, peer = await uses_tunnel(proxy)
         await peer.receives(b"x")
         peer.resets()
         assert (await client.all(stream)).reset == CONNECT_ERROR
@@ -347,10 +349,7 @@ async def test_a_tunnel_whose_server_breaks_is_reset():
 @in_loop
 async def test_a_slow_server_holds_back_its_tunnel():
     async with proxying(tcp_hosts=("127.0.0.1",)) as proxy:
-        client, stream, server = await opens_tunnel(proxy)
-        await client.head(stream)
-        await client.sends(stream, b"x")
-        peer = await server.accepts()
+        client, stream, peer = await uses_tunnel(proxy)
         sent = 1 + await client.pours(stream, 60_000_000)
         assert 512 * 1024 < sent < 30_000_000
         got, rest = await asyncio.gather(peer.reads(sent + 2_000_000), client.pours(stream, 2_000_000))

@@ -606,13 +606,19 @@ async def test_a_server_of_http_1_gets_a_connection_for_each_stream():
         await proxy.ends()
 
 
+async def loses_its_server(proxy):
+    """A client in a tunnel, as a connection and as a peer of HTTP/2; its server, which has closed the connection."""
+    near, far, listening = await tunnels(proxy)
+    client = await Http2Peer.starts(near, is_client=True)
+    far.ends()
+    await far.reads_all()
+    return near, client, listening
+
+
 @in_loop
 async def test_streams_that_need_a_new_connection_share_it():
     async with proxying() as proxy:
-        near, far, listening = await tunnels(proxy)
-        client = await Http2Peer.starts(near, is_client=True)
-        far.ends()
-        await far.reads_all()
+        near, client, listening = await loses_its_server(proxy)
         streams = [await client.asks(f"/{n}", later=n < 2) for n in range(3)]
         peer = await listening.accepts()
         await peer.starts_tls(tls_server("a.test", alpn=HTTP_2))
@@ -630,10 +636,7 @@ async def test_streams_that_need_a_new_connection_share_it():
 @in_loop
 async def test_streams_that_wait_for_a_connection_learn_that_there_is_none():
     async with proxying() as proxy:
-        near, far, listening = await tunnels(proxy)
-        client = await Http2Peer.starts(near, is_client=True)
-        far.ends()
-        await far.reads_all()
+        near, client, listening = await loses_its_server(proxy)
         listening.socket.close()
         streams = [await client.asks(later=True), await client.asks()]
         assert [(await client.all(stream)).status for stream in streams] == [502, 502]
