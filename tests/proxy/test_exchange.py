@@ -1,11 +1,16 @@
 """One request and its response through the proxy: a transcript of both sides, and the flow that is recorded."""
 
 import asyncio
+import socket
+from contextlib import suppress
 
 import pytest
 from support.peers import Peer, in_loop
 from support.proxying import exchange_begins, proxying
 from support.transcripts import GET, OK, answered_page, ask, request
+
+from mitmdump.model.flow import Flow
+from mitmdump.sinks.base import Sink
 
 # -- what goes on, and what is recorded -----------------------------------------------------------------------------
 
@@ -340,3 +345,37 @@ async def test_only_what_the_filter_wants_reaches_the_sinks(filter_, wanted):
             assert (await proxy.flow()).response_body == b"hi"
         assert proxy.sink.finished.empty()
         assert (proxy.outlet.tally.seen, proxy.outlet.tally.matched) == (1, wanted)
+
+
+class Settling(Sink):
+    """Notes what its client has got when flows that have ended are written."""
+
+    def __init__(self) -> None:
+        self.client: Peer | None = None
+        self.ended = False
+        self.got: list[bytes] = []
+
+    def finish(self, flow: Flow) -> None:
+        self.ended = True
+
+    def settle(self) -> None:
+        if self.client and self.ended:
+            with suppress(BlockingIOError):
+                self.got.append(self.client.socket.recv(1024, socket.MSG_PEEK))
+            self.ended = False
+
+
+@pytest.mark.parametrize("connection", [b"keep-alive", b"close"])
+@in_loop
+async def test_a_flow_is_written_before_the_end_of_its_response_leaves(connection):
+    """S1"""
+    sink = Settling()
+    async with proxying(None, sink) as proxy:
+        sink.client, server = await proxy.client(), await proxy.server()
+        await sink.client.sends(ask(server.name, b"Connection: " + connection))
+        peer = await server.accepts()
+        await peer.reads_head()
+        await peer.sends(OK)
+        await sink.client.reads_head()
+        assert (sink.ended, sink.got) == (False, [])
+        await proxy.flow()
