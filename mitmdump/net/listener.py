@@ -42,35 +42,48 @@ class Listener:
         self._make_room = make_room
         self._warn = warn
         self._warned = False
-        self._tasks: list[asyncio.Task[None]] = []
+        self._pauses: dict[socket.socket, asyncio.TimerHandle] = {}
 
     def start(self) -> None:
         """Begin to accept."""
-        self._tasks = [asyncio.create_task(self._accept(sock)) for sock in self._sockets]
+        for sock in self._sockets:
+            self._listen(sock)
 
     def stop(self) -> None:
         """Accept no more, and give the port back."""
-        for task in self._tasks:
-            task.cancel()
+        loop = asyncio.get_running_loop()
+        for pause in self._pauses.values():
+            pause.cancel()
         for sock in self._sockets:
+            loop.remove_reader(sock)
             sock.close()
 
-    async def _accept(self, listening: socket.socket) -> None:
+    def _listen(self, listening: socket.socket) -> None:
+        self._pauses.pop(listening, None)
+        asyncio.get_running_loop().add_reader(listening, self._accept, listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        """A client waits: called in each turn of the loop, until none does."""
+        if self._count() >= self._limit:
+            self._pause(
+                listening, f"{self._limit} clients at a time is the limit, more have to wait (--max-connections)"
+            )
+            return
+        try:
+            sock, _ = listening.accept()
+        except OSError as error:
+            if error.errno in _OUT_OF_SOMETHING:
+                self._pause(listening, f"cannot accept more clients for now: {error.strerror} (ulimit -n)")
+            return  # else the client gave up while it waited, which is its own business (accept(2))
+        self._serve(sock)
+
+    def _pause(self, listening: socket.socket, why: str) -> None:
+        """Let clients wait until there is room."""
+        self._complain(why)
+        self._make_room()
         loop = asyncio.get_running_loop()
-        while True:
-            try:
-                sock, _ = await loop.sock_accept(listening)
-            except OSError as error:
-                if error.errno in _OUT_OF_SOMETHING:
-                    self._complain(f"cannot accept more clients for now: {error.strerror} (ulimit -n)")
-                    self._make_room()
-                    await asyncio.sleep(PAUSE_SECONDS)
-                continue  # else the client gave up while it waited, which is its own business (accept(2))
-            while self._count() >= self._limit:
-                self._complain(f"{self._limit} clients at a time is the limit, more have to wait (--max-connections)")
-                self._make_room()
-                await asyncio.sleep(PAUSE_SECONDS)
-            self._serve(sock)
+        loop.remove_reader(listening)
+        self._pauses[listening] = loop.call_later(PAUSE_SECONDS, self._listen, listening)
 
     def _complain(self, message: str) -> None:
         """Say it once, not for each client."""

@@ -12,6 +12,7 @@ import ipaddress
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..errors import PeerError
@@ -59,6 +60,7 @@ def _is_local(host: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=1024)  # an address takes longer to be understood than all else that is done with it here
 def _plain(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """An address without its zone; an IPv4 address that was mapped into IPv6 as itself."""
     address = ipaddress.ip_address(host.partition("%")[0])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import plistlib
 from collections.abc import Callable
 from email.utils import formatdate
-from functools import cache
+from functools import cache, lru_cache
 from http import HTTPStatus
 from importlib.resources import files
 from string import Template
@@ -24,6 +24,12 @@ from ..wire.events import Data, End, Event, ResponseHead
 HOST = "mitm.it"
 HTML = "text/html; charset=utf-8"
 CERTIFICATE = "application/x-x509-ca-cert"  # registered by nobody, known to all systems that install certificates
+
+
+@lru_cache(maxsize=1024)  # the same few again and again, with every request
+def is_our_name(host: str) -> bool:
+    """Is this the host of the page?"""
+    return host.lower().rstrip(".") == HOST
 
 
 class Download(NamedTuple):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..handlers.hooks import Hooks
 from ..model.connection import Address
+from ..net.resolver import Resolver
 from ..net.stream import Streams
 from ..net.turn import Turn
 from ..settings import Settings
@@ -36,6 +37,7 @@ class Services:
     warn: Callable[[str], object]
     debug: Callable[[str], object]
     streams: Streams = field(default_factory=Streams)
+    resolver: Resolver = field(default_factory=Resolver)
     hooks: Hooks = field(default_factory=Hooks)
     known: KnownServers = field(default_factory=KnownServers)
     recorded: RecordedServers | None = None
@@ -56,7 +58,7 @@ class Services:
 
     def onboards(self, host: str) -> bool:
         """Is this the host of the page for new clients, which we are ourselves?"""
-        return self.settings.onboarding and host.lower().rstrip(".") == onboarding.HOST
+        return self.settings.onboarding and onboarding.is_our_name(host)
 
     def refused(self, host: str, reason: str, *, certain: bool) -> bool:
         """A client has refused our certificate for a host, or may have: will that be passed through from now on?"""

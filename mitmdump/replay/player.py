@@ -38,8 +38,8 @@ async def stream_pair(streams: Streams) -> tuple[Stream, Stream]:
     near, far = socket.socketpair()
     for sock in (near, far):
         sock.setblocking(False)
-    _, ours = await loop.create_connection(lambda: Stream("server", streams), sock=near)
-    _, theirs = await loop.create_connection(lambda: Stream("client", streams), sock=far)
+    _, ours = await loop.create_connection(lambda: Stream("server", streams), sock=near)  # type: ignore[type-var]
+    _, theirs = await loop.create_connection(lambda: Stream("client", streams), sock=far)  # type: ignore[type-var]
     return ours, theirs
 
 

@@ -14,6 +14,7 @@
 | `identities` | certificates with private keys that the user brings, for clients or for servers |
 | `parameters` | which versions and cipher suites may be negotiated |
 | `keylog` | a file of the sessions' secrets |
+| `shares` | which key share goes to a server that we have met |
 | `resumption` | the sessions with servers that can be gone on with |
 | `contexts` | making sessions: contexts, the cache of leaves, the trust store |
 """

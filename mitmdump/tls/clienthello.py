@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from struct import Struct
 
 from ..errors import TlsError
 
@@ -28,6 +29,8 @@ _HANDSHAKE, _CLIENT_HELLO = 22, 1
 _SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS = 0, 16, 43
 _HOST_NAME = 0
 _RECORD_HEADER, _MESSAGE_HEADER = 5, 4
+_EXTENSION, _VERSION = Struct("!HH"), Struct("!H")  # an extension's type and length; a version
+_TOO_LONG = "a ClientHello with a field longer than what holds it"
 
 # A DNS name as people have them: with underscores, and with a final dot, which RFC 6066 section 3 forbids and some
 # programs send. A last label of digits only is that of an IPv4 address (the same section wants no addresses).
@@ -110,30 +113,34 @@ class _Reader:
     def __bool__(self) -> bool:
         return self._at < len(self._data)
 
-    def take(self, length: int) -> bytes:
-        """The next `length` bytes."""
-        start, self._at = self._at, self._at + length
-        if self._at > len(self._data):
-            raise TlsError("a ClientHello with a field longer than what holds it")
-        return self._data[start : self._at]
-
     def number(self, length: int) -> int:
         """The next `length` bytes as a number."""
-        return int.from_bytes(self.take(length), "big")
+        return int.from_bytes(self._up_to(self._at, self._at + length), "big")
 
     def vector(self, length: int) -> bytes:
         """The bytes after a length of `length` bytes (RFC 8446 section 3.4)."""
-        return self.take(self.number(length))
+        start = self._at + length
+        return self._up_to(start, start + int.from_bytes(self._data[self._at : start], "big"))
+
+    def skip(self, length: int) -> None:
+        """Step over the next `length` bytes."""
+        self._up_to(self._at, self._at + length)
+
+    def _up_to(self, start: int, end: int) -> bytes:
+        if end > len(self._data):
+            raise TlsError(_TOO_LONG)
+        self._at = end
+        return self._data[start:end]
 
 
 def _parse_body(body: _Reader) -> ClientHello:
     """RFC 8446 section 4.1.2, and the same as far as it goes in RFC 5246 section 7.4.1.2."""
     legacy_version = body.number(2)
-    body.take(32)  # random
+    body.skip(32)  # random
     body.vector(1)  # legacy_session_id
     body.vector(2)  # cipher_suites
     body.vector(1)  # legacy_compression_methods
-    extensions = _parse_extensions(_Reader(body.vector(2))) if body else {}
+    extensions = _parse_extensions(body.vector(2)) if body else {}
     if body:
         raise TlsError("a ClientHello with bytes after its extensions")
     return ClientHello(
@@ -145,14 +152,19 @@ def _parse_body(body: _Reader) -> ClientHello:
     )
 
 
-def _parse_extensions(reader: _Reader) -> dict[int, bytes]:
+def _parse_extensions(data: bytes) -> dict[int, bytes]:
     """All extensions by type; one that comes twice (RFC 8446 section 4.2) could be read in two ways and is refused."""
     extensions: dict[int, bytes] = {}
-    while reader:
-        kind = reader.number(2)
+    at, end = 0, len(data)
+    while at + _EXTENSION.size <= end:
+        kind, length = _EXTENSION.unpack_from(data, at)
         if kind in extensions:
             raise TlsError(f"a ClientHello with two extensions of type {kind}")
-        extensions[kind] = reader.vector(2)
+        start = at + _EXTENSION.size
+        at = start + length
+        extensions[kind] = data[start:at]
+    if at != end:
+        raise TlsError(_TOO_LONG)
     return extensions
 
 
@@ -177,18 +189,17 @@ def _parse_alpn(reader: _Reader) -> tuple[bytes, ...]:
     offers = []
     while protocols:
         offers.append(protocols.vector(1))
-    return tuple(offer for offer in offers if not _is_grease(offer))
+    return tuple(offer for offer in offers if len(offer) != 2 or not _is_grease(int.from_bytes(offer, "big")))
 
 
 def _parse_versions(reader: _Reader) -> tuple[int, ...]:
     """RFC 8446 section 4.2.1."""
-    versions = _Reader(reader.vector(1))
-    offers = []
-    while versions:
-        offers.append(versions.take(2))
-    return tuple(int.from_bytes(offer, "big") for offer in offers if not _is_grease(offer))
+    data = reader.vector(1)
+    if len(data) % 2:
+        raise TlsError(_TOO_LONG)
+    return tuple(version for (version,) in _VERSION.iter_unpack(data) if not _is_grease(version))
 
 
-def _is_grease(value: bytes) -> bool:
+def _is_grease(value: int) -> bool:
     """RFC 8701 section 2: two equal bytes whose lower half is A."""
-    return len(value) == 2 and value[0] == value[1] and value[0] & 0x0F == 0x0A
+    return value & 0x0F0F == 0x0A0A and value >> 8 == value & 0xFF

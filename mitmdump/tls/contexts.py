@@ -37,6 +37,7 @@ from .names import LeafNames
 from .parameters import Parameters
 from .resumption import Resumable, Resumptions
 from .session import Session
+from .shares import chosen_group, share_only
 from .verify import Verification
 
 # A person's browser meets some hundred hosts in a day. A leaf with its context takes some 20 KiB, 60 KiB at most
@@ -138,18 +139,21 @@ class Contexts:
             connection.set_alpn_protos(list(alpn))
         server = (address, host, sni, tuple(alpn))
         resumable = self._resumptions.take(server, now)
+        verification = Verification(host, self._own_key)
         if resumable:
             connection.set_session(resumable.session)
-        verification = Verification(host, self._own_key, resumable.expires if resumable else b"")
+            share_only(connection, resumable.group)
+            verification = Verification(host, self._own_key, resumable.verdict, resumable.expires)
         connection.set_app_data(verification)
         keep = partial(self._keep, server, verification)
         return Session(connection, "server", verification.result, tuple(alpn), keep)
 
     def _keep(self, server: Hashable, verification: Verification, connection: SSL.Connection) -> None:
-        """Keep a session for the next connection to this server, if its certificate was in order."""
+        """Keep a session for the next connection to this server."""
         session = connection.get_session()
-        if verification.expires and session is not None:
-            self._resumptions.put(server, Resumable(session, verification.expires))
+        if session is not None:
+            resumable = Resumable(session, verification.verdict, verification.expires, chosen_group(connection))
+            self._resumptions.put(server, resumable)
 
     def _leaf(self, names: LeafNames, now: float) -> Leaf:
         leaf = self._leaves.get(names)

@@ -70,28 +70,33 @@ class LeafNames:
     dns: tuple[str, ...]
     addresses: tuple[Address, ...] = ()
 
-    @classmethod
-    def from_chain(cls, chain: Sequence[bytes], asked: str | None) -> LeafNames:
+    @staticmethod
+    def from_chain(chain: Sequence[bytes], asked: str | None) -> LeafNames:
         """All names of the server's certificate, and the host name or address that was asked for.
 
         `chain` is the server's as DER, its own certificate first, or empty if no server was seen. Raises
         CertificateError where that makes not one name.
         """
-        names = _usable_names(chain[0]) if chain else []
-        wanted = normalize(asked) if asked else None
-        if wanted and not _is_covered(wanted, names):
-            names.append(wanted)
-        if not names:
-            raise CertificateError("no certificate for the client: neither it nor the server gave a usable name")
-        return cls(
-            next((str(name) for name in names if len(str(name)) <= MAX_COMMON_NAME), None),
-            tuple(name for name in names if isinstance(name, str)),
-            tuple(name for name in names if not isinstance(name, str)),
-        )
+        return _leaf_names(chain[0] if chain else None, asked)
 
 
-# Each connection needs the names of its server's certificate twice, and most servers are met again. What a server sends
-# is at most 100 KiB (OpenSSL's limit), so this never takes more than a few MiB.
+# Most servers are met again. What one sends is at most 100 KiB (OpenSSL's limit), so this never takes more than a few
+# MiB, and the same holds for the names in it, which are asked for to verify it as well.
+@lru_cache(maxsize=32)
+def _leaf_names(certificate: bytes | None, asked: str | None) -> LeafNames:
+    names = _usable_names(certificate) if certificate is not None else []
+    wanted = normalize(asked) if asked else None
+    if wanted and not _is_covered(wanted, names):
+        names.append(wanted)
+    if not names:
+        raise CertificateError("no certificate for the client: neither it nor the server gave a usable name")
+    return LeafNames(
+        next((str(name) for name in names if len(str(name)) <= MAX_COMMON_NAME), None),
+        tuple(name for name in names if isinstance(name, str)),
+        tuple(name for name in names if not isinstance(name, str)),
+    )
+
+
 @lru_cache(maxsize=32)
 def read_names(certificate: bytes) -> CertificateNames:
     """The names in a certificate (DER) that a stranger sent; CertificateError where it is malformed.

@@ -1,12 +1,12 @@
 """Sessions with servers, to be gone on with: the next connection then needs no certificate and no signature.
 
-What was verified when a session began holds for all that go on with it, and nothing is verified again: the server
-proves that it is the one that we spoke with then, and sends no certificate. So a session is kept only if the verdict
-was "ok"; it is found again only for the same server, host and offers; and it is good for as long as every certificate
-of the verified chain is, and no longer.
+What was found when a session began holds for all that go on with it, and nothing is verified again: the server proves
+that it is the one that we spoke with then, and sends no certificate. So the verdict is kept with the session, be it
+good or bad (`-k`: whoever takes any certificate learns no less from the one of before); it is found again only for the
+same server, host and offers; and it is good for as long as every certificate of the chain is, and no longer.
 
-A ticket is used once (RFC 8446 appendix C.4: a second use would let onlookers connect the two), and each connection
-brings a new one.
+A ticket of TLS 1.3 is used once (RFC 8446 appendix C.4: a second use would let onlookers connect the two), and each
+connection brings a new one. One of TLS 1.2 was given in the clear, and is used until there is a newer one.
 """
 
 from __future__ import annotations
@@ -25,10 +25,14 @@ MAX_EACH = 6
 
 
 class Resumable(NamedTuple):
-    """A session, and when the first certificate of its chain expires, as ASN.1 has it: "YYYYMMDDhhmmssZ"."""
+    """A session; the verdict on its server's certificate; when the first one of the chain expires, as ASN.1 has it,
+    "YYYYMMDDhhmmssZ"; and the group of the key exchange (`shares`).
+    """
 
     session: SSL.Session
+    verdict: str
     expires: bytes
+    group: str
 
 
 class Resumptions:
@@ -42,11 +46,13 @@ class Resumptions:
         return sum(map(len, self._by_server.values()))
 
     def take(self, server: Hashable, now: float) -> Resumable | None:
-        """The newest session with a server, which is not given twice; None if there is none that is still good."""
+        """The newest session with a server; None if there is none that is still good."""
         sessions = self._by_server.get(server)
         if not sessions:
             return None
-        newest = sessions.pop()
+        newest = sessions[-1]
+        if newest.group:
+            sessions.pop()
         if newest.expires > strftime("%Y%m%d%H%M%SZ", gmtime(now)).encode():
             return newest
         del self._by_server[server]

@@ -68,17 +68,18 @@ class Verification:
     """The verification of one server's certificate, for the host that we wanted to reach.
 
     OpenSSL's callback says what it finds to `note`, in the handshake; after it, `result` makes the verdict of it.
-    `own_key` is the DER of our CA's SubjectPublicKeyInfo. `expires` is when the first certificate of an accepted chain
-    expires, "YYYYMMDDhhmmssZ", and b"" while none is accepted; it is given where a session may be resumed, whose chain
-    was accepted when it began, and says so.
+    `own_key` is the DER of our CA's SubjectPublicKeyInfo. `verdict` is the result, and `expires` when the first
+    certificate of the chain expires, "YYYYMMDDhhmmssZ", b"" while that is not known; both are given where a session may
+    be resumed, for which they were found when it began.
     """
 
-    __slots__ = ("_finding", "_host", "_own_key", "expires")
+    __slots__ = ("_finding", "_host", "_own_key", "expires", "verdict")
 
-    def __init__(self, host: str, own_key: bytes, expires: bytes = b"") -> None:
+    def __init__(self, host: str, own_key: bytes, verdict: str = "", expires: bytes = b"") -> None:
         self._host = host.removesuffix(".")
         self._own_key = own_key
         self._finding = ""
+        self.verdict = verdict
         self.expires = expires
 
     def note(self, code: int, depth: int) -> None:
@@ -89,16 +90,12 @@ class Verification:
 
     def result(self, connection: SSL.Connection) -> str:
         """ "ok", or the reason why the server's certificate is not to be trusted, in a few words."""
-        if self.expires and is_resumed(connection):
-            return OK
-        self.expires = b""
-        if self._finding:
-            return self._finding
-        chain = connection.get_verified_chain() or []
-        verdict = self._judge(chain)
-        if verdict == OK:
-            self.expires = min(certificate.get_notAfter() or b"" for certificate in chain)
-        return verdict
+        if self.verdict and is_resumed(connection):
+            return self.verdict
+        chain = connection.get_verified_chain() or []  # or as much of one as there was
+        self.verdict = self._finding or self._judge(chain)
+        self.expires = min((certificate.get_notAfter() or b"" for certificate in chain), default=b"")
+        return self.verdict
 
     def _judge(self, chain: list[crypto.X509]) -> str:
         """Of a chain in which OpenSSL has found nothing wrong."""

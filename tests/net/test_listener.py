@@ -71,22 +71,32 @@ async def test_at_the_limit_clients_wait_until_room_is_made_for_them():
 
 
 @in_each_loop
+async def test_while_it_pauses_the_listener_asks_for_nothing(monkeypatch):
+    """R5"""
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 60)
+    clients = Clients()
+    listener = listen(clients, limit=0)
+    with socket.create_connection(listener.addresses[0]):
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert (clients.rooms, clients.sockets) == (1, [])
+    listener.stop()
+
+
+@in_each_loop
 async def test_running_out_of_descriptors_is_a_pause_and_one_line(monkeypatch):
     """R5"""
     clients = Clients()
-    loop, failures = asyncio.get_running_loop(), [errno.EMFILE, errno.ENFILE, errno.ECONNABORTED, errno.ENOBUFS]
-    accept = loop.sock_accept
+    failures = [errno.EMFILE, errno.ENFILE, errno.ECONNABORTED, errno.ENOBUFS]
+    accept = socket.socket.accept
 
-    class Failing:
-        async def sock_accept(self, sock):
-            if failures:
-                raise OSError(failures.pop(0), "Too many open files")
-            return await accept(sock)
+    def failing(listening):
+        if failures:
+            raise OSError(failures.pop(0), "Too many open files")
+        return accept(listening)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(module.asyncio, "get_running_loop", Failing)
-        listener = listen(clients)
-        await asyncio.sleep(0)
+    monkeypatch.setattr(socket.socket, "accept", failing)
+    listener = listen(clients)
     with socket.create_connection(listener.addresses[0]):
         await clients.accepted.get()
     assert failures == []

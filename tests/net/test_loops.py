@@ -10,7 +10,8 @@ from support.peers import in_each_loop
 from mitmdump.errors import ConnectError, StreamError
 from mitmdump.net import upstream as module
 from mitmdump.net.loops import Attempt, Outgoing, is_own
-from mitmdump.net.stream import Streams
+from mitmdump.net.resolver import Resolver
+from mitmdump.net.stream import Stream, Streams
 from mitmdump.net.upstream import connect
 
 LOOP = ConnectError("in circles")
@@ -41,7 +42,7 @@ async def test_an_open_connection_is_known_by_both_its_ends():
     """T15"""
     streams = Streams()
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        stream = await connect("127.0.0.1", listening.getsockname()[1], streams, seconds=2, own=[])
+        stream = await connect("127.0.0.1", listening.getsockname()[1], streams, Resolver(), seconds=2, own=[])
         ends = (stream.sockname, stream.peername)
         other_port = (ends[0], ("127.0.0.1", 1))
         assert not streams.outgoing.end(*other_port, LOOP)
@@ -55,49 +56,43 @@ async def test_an_open_connection_is_known_by_both_its_ends():
 @in_each_loop
 async def test_a_connection_is_known_before_it_is_open(monkeypatch):
     """T15"""
-    streams, start = Streams(), module.aiohappyeyeballs.start_connection
+    streams, start = Streams(), module._connect_socket
 
-    async def start_connection(addresses, **options):
-        sock = await start(addresses, **options)
+    async def connect_socket(sock, address):
+        await start(sock, address)
         assert streams.outgoing.end(sock.getsockname(), sock.getpeername(), LOOP)
         return sock
 
-    monkeypatch.setattr(module.aiohappyeyeballs, "start_connection", start_connection)
+    monkeypatch.setattr(module, "_connect_socket", connect_socket)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         with pytest.raises(ConnectError, match=f"refused to connect to 127.0.0.1:{port}: in circles"):
-            await connect("127.0.0.1", port, streams, seconds=2, own=[])
+            await connect("127.0.0.1", port, streams, Resolver(), seconds=2, own=[])
         accepted, _ = listening.accept()
         assert accepted.recv(1) == b""
         accepted.close()
 
 
 @in_each_loop
-async def test_a_connection_that_is_found_out_at_the_last_moment_is_ended():
-    streams, loop = Streams(), asyncio.get_running_loop()
-    create, streams.add = loop.create_connection, Streams().add  # `streams` never learns that it is open
+async def test_a_connection_that_is_found_out_at_the_last_moment_is_ended(monkeypatch):
+    streams, start, ends = Streams(), module._connect_socket, []
+    streams.add = Streams().add  # `streams` never learns that it is open
 
-    class Late:
-        async def create_connection(self, factory, sock):
-            assert streams.outgoing.end(sock.getsockname(), sock.getpeername(), LOOP)
-            return await create(factory, sock=sock)
+    async def connect_socket(sock, address):
+        await start(sock, address)
+        ends.extend((sock.getsockname(), sock.getpeername()))
+        return sock
 
-    with socket.create_server(("127.0.0.1", 0)) as listening, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module.asyncio, "get_running_loop", lambda: Both(Late(), loop))
-        stream = await connect("127.0.0.1", listening.getsockname()[1], streams, seconds=2, own=[])
-        patch.undo()
+    def late(peer, streams):
+        assert streams.outgoing.end(*ends, LOOP)
+        return Stream(peer, streams)
+
+    monkeypatch.setattr(module, "_connect_socket", connect_socket)
+    monkeypatch.setattr(module, "Stream", late)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        stream = await connect("127.0.0.1", listening.getsockname()[1], streams, Resolver(), seconds=2, own=[])
         with pytest.raises(ConnectError, match="in circles"):
             await stream.read()
-
-
-class Both:
-    """The attributes of one object, and where it has none those of another."""
-
-    def __init__(self, first, second):
-        self._objects = (first, second)
-
-    def __getattr__(self, name):
-        return next(getattr(each, name) for each in self._objects if hasattr(each, name))
 
 
 def test_an_attempt_outlives_a_socket_that_lost_the_race():

@@ -1,6 +1,7 @@
 """Connecting to servers: each failure in one sentence, and no loop back to ourselves."""
 
 import asyncio
+import errno
 import socket
 
 import pytest
@@ -9,12 +10,15 @@ from support.peers import Peer, in_each_loop, in_loop
 from mitmdump.errors import ConnectError, StreamError
 from mitmdump.net import upstream as module
 from mitmdump.net.loops import is_loop
+from mitmdump.net.resolver import Resolver
 from mitmdump.net.stream import Stream, Streams
 from mitmdump.net.upstream import connect
 
+FAMILIES = {socket.AF_INET6: "2001:db8::1", socket.AF_INET: "192.0.2.1"}
+
 
 async def try_to(host: str, port: int, *, seconds: float = 2, own: list = ()) -> Stream:
-    return await connect(host, port, Streams(), seconds=seconds, own=own)
+    return await connect(host, port, Streams(), Resolver(), seconds=seconds, own=own)
 
 
 async def failure(host: str, port: int, **options) -> ConnectError:
@@ -65,23 +69,43 @@ async def test_a_name_that_leads_nowhere_says_so(host):
 
 @in_loop
 async def test_a_name_service_that_fails_is_not_called_no_such_host(monkeypatch):
-    async def fail(_host, _port):
+    async def fail(_resolver, _host, _port):
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
-    monkeypatch.setattr(module, "_resolve", fail)
+    monkeypatch.setattr(Resolver, "addresses", fail)
     error = await failure("a.test", 80)
     assert "name lookup failed" in str(error)
     assert "Temporary failure" in str(error)
 
 
-@in_loop
-async def test_a_server_that_does_not_answer_is_given_up(monkeypatch):
-    async def hang(*_arguments, **_options):
-        await asyncio.Event().wait()
+@in_each_loop
+async def test_a_server_that_does_not_answer_is_given_up():
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        with socket.create_connection(address):  # the only one that it lets wait; what others send is dropped
+            error = await failure(*address, seconds=0.01)
+    assert str(error) == f"cannot connect to 127.0.0.1:{address[1]}: no answer within 0.01 seconds"
+    assert error.status == 504
 
-    monkeypatch.setattr(module.aiohappyeyeballs, "start_connection", hang)
-    error = await failure("127.0.0.1", 80, seconds=0)
-    assert (str(error), error.status) == ("cannot connect to 127.0.0.1:80: no answer within 0 seconds", 504)
+
+@in_loop
+async def test_several_addresses_are_raced(monkeypatch):
+    """RFC 8305"""
+    raced = []
+
+    async def start_connection(addresses, **_options):
+        raced.extend(address[4][0] for address in addresses)
+        raise OSError(errno.ECONNREFUSED, "x")
+
+    async def both(_resolver, _host, _port):
+        return [(family, socket.SOCK_STREAM, 0, "", (host, 80)) for family, host in FAMILIES.items()]
+
+    monkeypatch.setattr(module.aiohappyeyeballs, "start_connection", start_connection)
+    monkeypatch.setattr(Resolver, "addresses", both)
+    assert "connection refused" in str(await failure("a.test", 80))
+    assert raced == list(FAMILIES.values())
 
 
 LOOPS = [
@@ -139,14 +163,14 @@ def test_a_server_that_is_gone_again_was_not_us():
 async def test_a_server_that_resets_at_once_is_a_broken_stream(monkeypatch):
     with server() as listening:
 
-        async def start_connection(*_arguments, **_options):
-            sock = socket.create_connection(listening.getsockname())
+        async def connect_socket(sock, address):
+            sock.connect(address)
             sock.setblocking(False)
             accepted, _ = listening.accept()
             Peer(accepted).resets()
             return sock
 
-        monkeypatch.setattr(module.aiohappyeyeballs, "start_connection", start_connection)
+        monkeypatch.setattr(module, "_connect_socket", connect_socket)
         stream = await try_to("127.0.0.1", listening.getsockname()[1])
         with pytest.raises(StreamError, match="the server broke the connection"):
             await stream.read()

@@ -149,13 +149,11 @@ async def test_a_passed_connection_need_not_be_tls_and_either_side_may_begin(set
 @pytest.mark.parametrize("settings", [{"ignore_hosts": ("127",)}, {"ignore_hosts": ("a.test",)}])
 async def test_an_ignored_server_that_cannot_be_reached_is_not_recorded_either(settings):
     async with proxying(**settings) as proxy:
-        client, server = await proxy.client(), await proxy.server()
+        client, server, session = await proxy.client(), await proxy.server(), make_client()
         server.socket.close()
-        await client.sends(CONNECT.replace(b"NAME", server.name))
-        await client.receives(ESTABLISHED)
-        session = make_client()
         session.handshake()
-        await client.sends(session.take())
+        await client.sends(CONNECT.replace(b"NAME", server.name) + session.take())
+        await client.receives(ESTABLISHED)
         assert await client.reads_all() == b""
         await proxy.ends()
         assert passed(proxy) == (0, 0)

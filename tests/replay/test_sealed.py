@@ -39,7 +39,7 @@ def _nobody_connects(monkeypatch):
         raise AssertionError("a connection is made")
 
     monkeypatch.setattr(module, "connect", connect)
-    monkeypatch.setattr(upstream.aiohappyeyeballs, "start_connection", connect)
+    monkeypatch.setattr(upstream, "_connect", connect)
     monkeypatch.setattr(tunnel, "GREETING_SECONDS", 0.02)
     yield
     assert not tried

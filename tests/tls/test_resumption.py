@@ -147,12 +147,30 @@ def test_a_session_is_for_the_same_server_host_and_offers_only(contexts, version
     assert servers.asked(contexts).session_resumed
 
 
-def test_a_session_whose_server_was_not_in_order_is_not_kept(contexts, version):
-    """T6"""
+def test_a_session_whose_server_was_not_in_order_keeps_its_verdict(contexts, version):
+    """T6: who is refused, is refused again, and who takes any certificate (-k) sees the same one."""
     servers = Servers(version, make_root("unknown").issue("a.test"))
+    first, again, third = (servers.asked(contexts) for _ in range(3))
+    assert [each.session_resumed for each in (first, again, third)] == [False, True, True]
+    assert {each.verification for each in (first, again, third)} == {"unable to get local issuer certificate"}
+    assert {each.certificate_list for each in (first, again, third)} == {first.certificate_list}
+
+
+def test_a_session_whose_server_was_for_another_host_keeps_its_verdict(contexts, version):
+    """T6"""
+    servers = Servers(version, INTERMEDIATE.issue("b.test"))
+    first, again = servers.asked(contexts), servers.asked(contexts)
+    assert (first.session_resumed, again.session_resumed) == (False, True)
+    assert first.verification == again.verification
+    assert first.verification.startswith("hostname mismatch")
+
+
+def test_a_session_whose_certificate_has_expired_is_not_kept(contexts, version):
+    """T6"""
+    servers = Servers(version, INTERMEDIATE.issue("a.test", days=(-30, -1)))
     first, again = servers.asked(contexts), servers.asked(contexts)
     assert (first.session_resumed, again.session_resumed) == (False, False)
-    assert first.verification == again.verification == "unable to get local issuer certificate"
+    assert first.verification == again.verification == "certificate has expired"
 
 
 def test_a_session_is_good_for_as_long_as_its_chain(contexts, version):
@@ -171,18 +189,30 @@ def test_a_session_of_a_server_that_knows_it_no_more_begins_anew(contexts, versi
     assert (other.session_resumed, other.verification) == (False, "unable to get local issuer certificate")
 
 
+def resumable(session, group="x25519") -> Resumable:
+    return Resumable(session, "ok", LATER.encode(), group)
+
+
 def test_a_ticket_is_used_once():
     """RFC 8446 appendix C.4"""
     resumptions = Resumptions()
-    resumptions.put("a", Resumable("session", LATER.encode()))
-    assert resumptions.take("a", NOW) == ("session", LATER.encode())
+    resumptions.put("a", resumable("session"))
+    assert resumptions.take("a", NOW) == resumable("session")
     assert resumptions.take("a", NOW) is None
+
+
+def test_a_ticket_of_tls_1_2_is_used_until_there_is_a_newer_one():
+    resumptions = Resumptions()
+    resumptions.put("a", resumable("old", ""))
+    assert [resumptions.take("a", NOW).session for _ in range(2)] == ["old", "old"]
+    resumptions.put("a", resumable("new", ""))
+    assert resumptions.take("a", NOW).session == "new"
 
 
 def test_the_newest_session_comes_first_and_old_ones_are_dropped():
     resumptions = Resumptions()
     for number in range(MAX_EACH + 2):
-        resumptions.put("a", Resumable(number, LATER.encode()))
+        resumptions.put("a", resumable(number))
     taken = [resumptions.take("a", NOW).session for _ in range(MAX_EACH)]
     assert taken == list(range(MAX_EACH + 1, 1, -1))
 
@@ -190,5 +220,5 @@ def test_the_newest_session_comes_first_and_old_ones_are_dropped():
 def test_the_server_that_was_not_met_for_longest_is_forgotten_first():
     resumptions = Resumptions(max_servers=2)
     for server in ("a", "b", "a", "c"):
-        resumptions.put(server, Resumable(server, LATER.encode()))
+        resumptions.put(server, resumable(server))
     assert [bool(resumptions.take(server, NOW)) for server in "abc"] == [True, False, True]

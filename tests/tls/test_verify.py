@@ -159,7 +159,8 @@ def test_of_several_findings_the_first_is_kept(contexts):
 def test_a_finding_without_words_of_ours_has_its_number():
     verification = Verification(HOST, b"")
     verification.note(999, 0)
-    assert verification.result(None) == "OpenSSL's certificate error 999"
+    no_chain = SimpleNamespace(get_verified_chain=lambda: None)
+    assert verification.result(no_chain) == "OpenSSL's certificate error 999"
 
 
 @pytest.mark.parametrize("host", ["", "a b", "a\0", "*.test", "\ud800"])
