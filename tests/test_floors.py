@@ -47,6 +47,7 @@ PLACES = {
     "time.time": {room for room, floor in FLOOR.items() if floor >= 2},
     "uvloop": {"live"},
     "wsproto": {"wire.websocket"},
+    "zlib_ng": {"flowfile.frame"},
     "zstandard": {"model.content", "flowfile"},
 }
 

@@ -25,6 +25,7 @@ from ..errors import PeerError, StreamError, TlsError
 from ..model.connection import Address
 from .loops import Outgoing
 from .wakeup import Wakeup
+from .wide import PLENTY, read_widely
 
 HIGH_WATER = 256 * 1024
 SWEEP_SECONDS = 1.0
@@ -93,11 +94,14 @@ class Streams:
             stream.grow_older(SWEEP_SECONDS)
 
 
-class Stream(asyncio.Protocol):
+class Stream:
     """A connection to `peer` ("client" or "server").
 
     `read` and the like raise StreamError or TlsError when the connection is broken. One task at a time may wait to
     read, and one to write.
+
+    `ended`: the peer will send no more, or the connection is broken or closed. `broken`: nothing more can be written to
+    the peer, because of `error`, or because we have closed. To the event loop this is an `asyncio.Protocol`.
     """
 
     def __init__(self, peer: str, streams: Streams) -> None:
@@ -106,6 +110,9 @@ class Stream(asyncio.Protocol):
         self.forgiving = True  # does a peer that sends anything get its time anew?
         self.resting = False  # is all said, so that a peer whose time is up is no failure?
         self.congested = False
+        self.ended = False
+        self.broken = False
+        self.error: PeerError | None = None
         self.write_ended = False
         self.on_end: Callable[[], object] | None = None
         self.consumer: Consumer | None = None
@@ -113,29 +120,16 @@ class Stream(asyncio.Protocol):
         self.peername: Address | None = None
         self.sockname: Address | None = None
         self._streams = streams
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._session: Session | None = None
         self._buffer = b""
         self._eof = False
         self._ended_by_us = False
-        self._error: PeerError | None = None
-        self._closed = False
         self._quiet = 0.0
         self._paused = False
-        self._reader: Wakeup | None = None
+        self._reader = Wakeup()
         self._writer: asyncio.Future[None] | None = None
 
     # -- for those who use it -----------------------------------------------------------------------------------------
-
-    @property
-    def ended(self) -> bool:
-        """Will the peer send no more, or is the connection broken or closed?"""
-        return self._eof or self._closed
-
-    @property
-    def broken(self) -> bool:
-        """Can nothing more be written to the peer?"""
-        return self._closed
 
     @property
     def left(self) -> bool:
@@ -143,30 +137,32 @@ class Stream(asyncio.Protocol):
         return self.ended and not self._ended_by_us
 
     @property
-    def error(self) -> PeerError | None:
-        """What broke the connection."""
-        return self._error
-
-    @property
     def has_data(self) -> bool:
         """Are there bytes to read without waiting?"""
         return bool(self._buffer)
 
+    @property
+    def is_awaited(self) -> bool:
+        """Does somebody wait for what comes?"""
+        return self._reader.awaited
+
+    @property
+    def is_quiet(self) -> bool:
+        """Is it open both ways, with nothing to read?"""
+        return not (self.ended or self.write_ended or self._buffer)
+
     async def read(self) -> bytes:
         """The next bytes, as many as there are; b"" when the peer has ended its side."""
         while not self._buffer:
-            if self._error:
-                raise self._error.again()
+            if self.error:
+                raise self.error.again()
             if self._eof:
                 return b""
-            await self._wait_to_read()
-        data, self._buffer = self._buffer, b""
-        if self._paused:
-            self._resume()
-        return data
+            await self._arrival()
+        return self.take()
 
     def take(self) -> bytes:
-        """The bytes that have come, for a consumer."""
+        """The bytes that have come, without waiting."""
         data, self._buffer = self._buffer, b""
         if self._paused:
             self._resume()
@@ -175,9 +171,9 @@ class Stream(asyncio.Protocol):
     async def peek(self, count: int) -> bytes:
         """All bytes that have come and were not read, once there are at least `count`, or the peer has ended."""
         while len(self._buffer) < count and not self._eof:
-            if self._error:
-                raise self._error.again()
-            await self._wait_to_read()
+            if self.error:
+                raise self.error.again()
+            await self._arrival()
         return self._buffer
 
     def unread(self, data: bytes) -> None:
@@ -186,8 +182,8 @@ class Stream(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes; what cannot leave at once is kept (see `drain`). Raises StreamError when the peer is gone."""
-        if self._closed:
-            raise self._error.again() if self._error else StreamError(f"the connection to the {self.peer} is closed")
+        if self.broken:
+            raise self.error.again() if self.error else StreamError(f"the connection to the {self.peer} is closed")
         if self._session is None:
             self.transport.write(data)
             return
@@ -198,8 +194,8 @@ class Stream(asyncio.Protocol):
     async def drain(self) -> None:
         """Wait while the peer is slower than we are."""
         while self.congested:
-            if self._error:
-                raise self._error.again()
+            if self.error:
+                raise self.error.again()
             self._quiet = 0.0
             self._writer = asyncio.get_running_loop().create_future()
             try:
@@ -217,18 +213,18 @@ class Stream(asyncio.Protocol):
             if data:
                 self._receive(data)
             while not session.established:
-                if self._error:
-                    raise self._error.again()
+                if self.error:
+                    raise self.error.again()
                 if self._eof:
                     raise TlsError(f"the {self.peer} closed the connection in the TLS handshake")
-                await self._wait_to_read()
+                await self._arrival()
         except TlsError:
             self._write_session()  # the alert that says why
             raise
 
     def write_eof(self) -> None:
         """End our side; the peer may still send."""
-        if self._closed or self.write_ended:
+        if self.broken or self.write_ended:
             return
         self.write_ended = True
         if self._session is not None:
@@ -240,20 +236,20 @@ class Stream(asyncio.Protocol):
 
     def close(self, *, clean: bool = True) -> None:
         """End both sides, after what was written has left; not `clean`: without ending TLS, so as to look cut off."""
-        if self._closed:
+        if self.broken:
             return
         if clean and self._session is not None and self._session.established and not self.write_ended:
             self._session.close()
             self._write_session()
-        self._closed = True
+        self.broken = self.ended = True
         self._ended_by_us = not self._eof
-        self._error = self._error or StreamError(f"we closed the connection to the {self.peer}")
-        self._wake()
+        self.error = self.error or StreamError(f"we closed the connection to the {self.peer}")
+        self._reader.soon()
         self.transport.close()
 
     def abort(self, error: PeerError) -> None:
         """Break the connection at once, so that the peer sees it broken; who waits for it here sees `error`."""
-        if self._closed:
+        if self.broken:
             return
         self._ended_by_us = not self._eof
         self._fail(error)
@@ -281,7 +277,7 @@ class Stream(asyncio.Protocol):
 
     def grow_older(self, seconds: float) -> None:
         """Time has passed; it counts against the peer while somebody waits for it."""
-        if self._closed:  # and still here: it does not take our last bytes
+        if self.broken:  # and still here: it does not take our last bytes
             self._quiet += seconds
             if self._quiet > CLOSE_SECONDS:
                 self.transport.abort()
@@ -289,7 +285,7 @@ class Stream(asyncio.Protocol):
         if self.consumer is not None:
             self.consumer.grow_older(seconds)
             return
-        if self._reader is None and self._writer is None:
+        if self._writer is None and not self._reader.awaited:
             return
         self._quiet += seconds
         if self._quiet <= self.patience:
@@ -327,27 +323,25 @@ class Stream(asyncio.Protocol):
             if self._buffer:
                 self.consumer.has_data()
             return
-        if len(self._buffer) > HIGH_WATER and not self._paused:
-            self._paused = True
-            self.transport.pause_reading()
-        if self._reader is not None:
-            self._reader.now()
+        if len(self._buffer) >= PLENTY and not self._paused:
+            self._take_plenty()
+        self._reader.now()
 
     def eof_received(self) -> bool:
         if self._session is not None and not self._session.closed:
-            self._error = self._error or StreamError(f"the {self.peer} cut the connection off without ending TLS")
-        self._eof = True
-        self._wake()
+            self.error = self.error or StreamError(f"the {self.peer} cut the connection off without ending TLS")
+        self._eof = self.ended = True
+        self._reader.soon()
         self._tell_end()
         return True  # our side stays open: a client may end its side and still want the answer
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._streams.discard(self)
-        if not self._closed:
+        if not self.broken:
             reason = f" ({exc})" if isinstance(exc, OSError) and exc.strerror else ""
             self._fail(StreamError(f"the {self.peer} broke the connection{reason}"))
-        elif self._writer and self._error and not self._writer.done():
-            self._writer.set_exception(self._error.again())
+        elif self._writer and self.error and not self._writer.done():
+            self._writer.set_exception(self.error.again())
         self._session = None  # frees OpenSSL's buffers even if somebody still holds the stream
 
     def pause_writing(self) -> None:
@@ -368,9 +362,10 @@ class Stream(asyncio.Protocol):
         assert session is not None
         plain = session.receive(data)
         self._buffer = self._buffer + plain if self._buffer else plain
-        self._write_session()
+        if not self.broken and (answer := session.take()):  # part of a handshake, or an acknowledgement
+            self.transport.write(answer)
         if session.closed and not self._eof:
-            self._eof = True
+            self._eof = self.ended = True
             self._tell_end()
 
     def _tell_end(self) -> None:
@@ -380,35 +375,34 @@ class Stream(asyncio.Protocol):
             self.consumer.has_ended()
 
     def _write_session(self) -> None:
-        if self._session is not None and not self._closed and (data := self._session.take()):
+        if self._session is not None and not self.broken and (data := self._session.take()):
             self.transport.write(data)
 
     def _fail(self, error: PeerError) -> None:
-        self._error = self._error or error.again()
-        self._closed = True
+        self.error = self.error or error.again()
+        self.broken = self.ended = True
         self.congested = False
         if self._writer and not self._writer.done():
-            self._writer.set_exception(self._error.again())
-        self._wake()
+            self._writer.set_exception(self.error.again())
+        self._reader.soon()
         self._tell_end()
 
-    async def _wait_to_read(self) -> None:
-        self._quiet = 0.0 if self.forgiving else self._quiet
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()  # kept, because asking is a call of the system in Python 3.11
-        self._reader = Wakeup(self._loop)
-        try:
-            await self._reader
-        finally:
-            self._reader = None
+    def _arrival(self) -> Wakeup:
+        """To be awaited, where there is nothing to read: something comes, if only the end."""
+        if self.forgiving:
+            self._quiet = 0.0
+        return self._reader
 
-    def _wake(self) -> None:
-        if self._reader is not None:
-            self._reader.soon()
+    def _take_plenty(self) -> None:
+        """Much has come: read more of it at a time, but not more than somebody takes."""
+        read_widely(self)
+        if len(self._buffer) > HIGH_WATER and not self.is_awaited:
+            self._paused = True
+            self.transport.pause_reading()
 
     def _resume(self) -> None:
         self._paused = False
-        if not self._closed:
+        if not self.broken:
             self.transport.resume_reading()
 
 

@@ -31,7 +31,8 @@ class Turn:
     def put_off(self, call: Callable[[], object]) -> None:
         """Call this when all is settled."""
         self._put_off.append(call)
-        self.soon()
+        if not self._is_due:
+            self.soon()
 
     def _end(self) -> None:
         self._is_due = False

@@ -14,29 +14,37 @@ from typing import Any
 
 
 class Wakeup:
-    """Is awaited by one task, once."""
+    """Is awaited by one task at a time, as often as one likes; of the running loop, where no other is given."""
 
     __slots__ = ("_asyncio_future_blocking", "_context", "_continue", "_loop")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._asyncio_future_blocking = False
         self._loop = loop
         self._continue: Callable[[Wakeup], object] | None = None
         self._context: Context | None = None
 
+    @property
+    def awaited(self) -> bool:
+        """Is there a task that waits, and has not been told to go on?"""
+        return self._continue is not None
+
     def now(self) -> None:
         """Let the task go on, before this returns; unless we are in a task ourselves, for one cannot run in another."""
-        if self._continue is None or self._context is None or asyncio.current_task(self._loop) is not None:
+        go_on, context = self._continue, self._context
+        if go_on is None or context is None:
+            return
+        if asyncio.current_task(self._loop) is not None:
             self.soon()
             return
-        go_on, self._continue = self._continue, None
-        self._context.run(go_on, self)
+        self._continue = None
+        context.run(go_on, self)
 
     def soon(self) -> None:
         """Let the task go on in the loop's next turn."""
         go_on, self._continue = self._continue, None
         if go_on is not None:
-            self._loop.call_soon(go_on, self, context=self._context)
+            self.get_loop().call_soon(go_on, self, context=self._context)
 
     # -- what a task wants of a future --------------------------------------------------------------------------------
 
@@ -46,6 +54,8 @@ class Wakeup:
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         """The loop that the task must be of."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()  # kept, because asking is a call of the system in Python 3.11
         return self._loop
 
     def add_done_callback(self, go_on: Callable[[Wakeup], object], *, context: Context) -> None:
