@@ -15,14 +15,13 @@ from .errors import OutputError, SettingsError
 from .log import Log
 from .settings import Settings
 from .sinks.base import Sink
-from .sinks.filesink import FileSink
-from .sinks.recorder import make_recorder
 from .sinks.series import Rotation
 from .sinks.tap import Outlet, Outlets
 
 if TYPE_CHECKING:
     from .filter import Filter
     from .redaction import Redactor
+    from .sinks.filesink import FileSink
 
 DONE, OUTPUT_FAILED, REFUSED, DAMAGED = 0, 1, 2, 3
 
@@ -36,7 +35,7 @@ class Filters(NamedTuple):
 
     @property
     def unwanted(self) -> Callable[[bytes], bool] | None:
-        """What says of the record of a flow that it is certain that none of them wants it in a flow file.
+        """What says of records of flows, one or many, that it is certain that none of them wants one in a flow file.
 
         None where they want every flow.
         """
@@ -114,15 +113,20 @@ class Job:
         return Redacting(sink, self._redactor, self._warn_once)
 
     def _record(self, file: str) -> FileSink[Any]:
+        from .sinks.filesink import Options  # many runs write no file
+        from .sinks.recorder import make_recorder
+
         path = file.removeprefix("+")
         append = self.settings.append or path != file
         recorder = make_recorder(
             path,
-            append=append,
-            fsync=self.settings.fsync,
-            gathers=not self.settings.read,
-            rotation=self._rotation,
-            warn=self.log.warn,
+            Options(
+                append=append,
+                fsync=self.settings.fsync,
+                gathers=not self.settings.read,
+                rotation=self._rotation,
+                warn=self.log.warn,
+            ),
         )
         self.recorders.append(recorder)
         return recorder

@@ -131,8 +131,8 @@ def open_flows(
     `follow` waits at the end of a flow file (a path) for what others write to it, for ever; if another file comes to
     the path, `warn` is told and that is read, and `idle` is called instead of waiting a tenth of a second.
 
-    `unwanted` is shown undecoded records and says which flows need not be delivered, see `FlowReader`; with a filter it
-    is the filter that says so.
+    `unwanted` is shown undecoded records, one or many, and says where no flow need be delivered, see `FlowReader`; with
+    a filter it is the filter that says so.
 
     Raises FlowFileError, here or on the way, where the file cannot be read, is no capture, or is newer than this
     program; and FilterError.

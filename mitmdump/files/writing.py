@@ -11,6 +11,7 @@ from typing import BinaryIO
 from ..flowfile import RawFlow, SectionWriter
 from ..model.flow import Flow
 from ..sinks.base import Sink
+from ..sinks.filesink import Options
 from ..sinks.recorder import make_recorder
 
 
@@ -33,7 +34,7 @@ class FlowWriter:
         self._sink: Sink
         if isinstance(file, str | PathLike):
             name = os.fspath(file).replace("%", "%%")  # to recorders it would be a conversion of strftime
-            self._sink = make_recorder(name, append=append)
+            self._sink = make_recorder(name, Options(append=append))
         else:
             self._sink = _Section(file)
 

@@ -6,24 +6,22 @@ expressions are compiled when they are needed: a filter uses few of them, once.
 
 from __future__ import annotations
 
-import json
 import operator
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime
-from ipaddress import ip_address, ip_network
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from ..model.headers import to_bytes
 from .regex import compile_search, required_literal
 from .words import ArgumentError
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 T_contra = TypeVar("T_contra", contravariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What the meaning of an expression depends on besides its text.
 
     `now`: Unix seconds, None where nothing is known of the time; `warn` takes a sentence for the user.
@@ -34,61 +32,83 @@ class Context:
     warn: Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Matcher(Generic[T_contra]):
-    """An argument that says yes or no to what its operator looks at."""
+class Value:
+    """The value of an argument: equal to others of its kind where their texts are."""
 
-    text: str
-    matches: Callable[[T_contra], bool] = field(compare=False, repr=False)
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
 
     def __str__(self) -> str:
         return self.text
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, type(self)) and self.text == other.text
 
-@dataclass(frozen=True, slots=True)
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.text!r})"
+
+
+class Matcher(Value, Generic[T_contra]):
+    """An argument that says yes or no to what its operator looks at."""
+
+    __slots__ = ("matches",)
+
+    def __init__(self, text: str, matches: Callable[[T_contra], bool]) -> None:
+        super().__init__(text)
+        self.matches = matches
+
+
 class BodyMatcher(Matcher[bytes]):
     """A matcher for long texts, of which sometimes not all could be looked at."""
 
-    warn: Callable[[str], None] = field(compare=False, repr=False)
+    __slots__ = ("warn",)
+
+    def __init__(self, text: str, matches: Callable[[bytes], bool], warn: Callable[[str], None]) -> None:
+        super().__init__(text, matches)
+        self.warn = warn
 
 
-@dataclass(frozen=True, slots=True)
-class NamedMatcher(Generic[T_contra]):
+class NamedMatcher(Value, Generic[T_contra]):
     """A name, and a matcher for the values under it."""
 
-    name: str
-    value: Matcher[T_contra]
+    __slots__ = ("name", "value")
 
-    def __str__(self) -> str:
-        return f"{self.name}:{self.value}"
+    def __init__(self, name: str, value: Matcher[T_contra]) -> None:
+        super().__init__(f"{name}:{value}")
+        self.name = name
+        self.value = value
 
 
-@dataclass(frozen=True, slots=True)
-class JsonMatcher:
+class JsonMatcher(Value):
     """A path into a JSON document, and a matcher for the value there."""
 
-    path: tuple[str, ...] = field(compare=False)
-    text: str
-    matches: Callable[[Any], bool] = field(compare=False, repr=False)
-    warn: Callable[[str], None] = field(compare=False, repr=False)
+    __slots__ = ("matches", "path", "warn")
 
-    def __str__(self) -> str:
-        return self.text
+    def __init__(
+        self, path: tuple[str, ...], text: str, matches: Callable[[Any], bool], warn: Callable[[str], None]
+    ) -> None:
+        super().__init__(text)
+        self.path = path
+        self.matches = matches
+        self.warn = warn
 
 
-@dataclass(frozen=True, slots=True)
-class Instant:
+class Instant(Value):
     """A point in time, in Unix seconds."""
 
-    text: str
-    timestamp: float = field(compare=False)
+    __slots__ = ("timestamp",)
 
-    def __str__(self) -> str:
-        return self.text
+    def __init__(self, text: str, timestamp: float) -> None:
+        super().__init__(text)
+        self.timestamp = timestamp
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(NamedTuple):
     """A kind of argument: its name in help texts, what to say that is expected, and how to read it.
 
     `read` raises ArgumentError.
@@ -251,6 +271,8 @@ TLS_VERSION = Argument("VERSION", "a version of TLS (1.0, 1.1, 1.2 or 1.3)", _on
 
 
 def _read_network(text: str, _context: Context) -> Matcher[str]:
+    from ipaddress import ip_address, ip_network  # few filters need it
+
     try:
         network = ip_network(text, strict=False)
     except ValueError:
@@ -287,6 +309,8 @@ def _read_instant(text: str, context: Context) -> Instant:
 
 def _moment(text: str, now: float | None) -> datetime:
     """A local time, but where the text names another zone."""
+    from datetime import datetime  # few filters need it
+
     if re.fullmatch(_DATE, text):
         return datetime.fromisoformat(text.upper())
     clock = re.fullmatch(_CLOCK, text)
@@ -326,11 +350,15 @@ def _read_json(text: str, context: Context) -> JsonMatcher:
 
 
 def _as_text(value: object) -> str:
+    import json  # few filters need it
+
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _equal_to(operand: str) -> Callable[[Any], bool]:
     """Equal as text, where the value is a string, else as JSON; true is not 1."""
+    import json
+
     try:
         wanted = json.loads(operand)
     except (ValueError, RecursionError):

@@ -7,7 +7,6 @@ broken or unknown is searched as it came.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -111,6 +110,8 @@ def _in_body(argument: BodyMatcher) -> Callable[[HttpMessage], bool]:
 
 
 def _in_json(argument: JsonMatcher) -> Callable[[HttpMessage], bool]:
+    import json  # few filters need it
+
     def look(message: HttpMessage) -> bool:
         try:
             document = json.loads(_decoded(message, JSON_LIMIT, argument.warn))

@@ -19,19 +19,22 @@ from ..model.headers import to_bytes
 from .arguments import BodyMatcher, Matcher, NamedMatcher
 from .regex import required_literal, required_literals
 
+# A literal, and a regular expression without repetition for what stands behind it, b"" for anything.
+Pattern = tuple[bytes, bytes]
+
 
 class Clue(NamedTuple):
-    """Regular expressions for bytes, without repetition. Those that are not `cased` also hold of the record as it is,
-    which spares lower-casing it.
+    """Patterns, of which one has to be found. Those that are not `cased` also hold of the record as it is, which spares
+    lower-casing it.
     """
 
-    patterns: frozenset[bytes]
+    patterns: frozenset[Pattern]
     cased: bool
 
     @property
     def weight(self) -> int:
         """The heavier, the seldomer something is found, as far as length tells."""
-        return min(map(len, self.patterns))
+        return min(len(literal) + len(rest) for literal, rest in self.patterns)
 
 
 Clues = tuple[Clue, ...]
@@ -98,7 +101,7 @@ def status(argument: Matcher[float]) -> Clues:
     wanted += [small, b"[\xcc\xd0]" + small] if small else []
     wanted += [b"[\xcd\xd1]" + bytes([high]) + low for high, low in enumerate((small, *pairs)) if low]
     wanted += [b"[\xcd\xd1][^\0-\3]"] if argument.matches(1024) else []
-    return (Clue(frozenset([b"status_code(?:%b)" % b"|".join(wanted)]), cased=False),)
+    return (Clue(frozenset([(b"status_code", b"(?:%b)" % b"|".join(wanted))]), cased=False),)
 
 
 def _low_bytes(argument: Matcher[float], high: int) -> bytes:
@@ -116,7 +119,8 @@ def _clue(*alternatives: bytes) -> Clues:
     """A clue of texts in lower case; none where one of them is found everywhere."""
     if not all(alternatives):
         return ()
-    return (Clue(frozenset(map(re.escape, alternatives)), any(text.upper() != text for text in alternatives)),)
+    patterns = frozenset((text, b"") for text in alternatives)
+    return (Clue(patterns, cased=any(text.upper() != text for text in alternatives)),)
 
 
 def _bytes(argument: Matcher[bytes]) -> Clues:

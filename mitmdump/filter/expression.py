@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import reduce
 from itertools import chain
 from operator import or_
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ..model.flow import Flow
-from .clues import Clue, Clues, of_either
+from .clues import Clue, Clues, Pattern, of_either
 from .operators import Operator
 from .stages import Needs, Stage, Test, Verdict, all_of, any_of, negation
 from .words import quote
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(NamedTuple):
     """An operator with the value of its argument."""
 
     operator: Operator
@@ -44,8 +42,7 @@ class Term:
         return self.operator.clues(self.value)
 
 
-@dataclass(frozen=True, slots=True)
-class Not:
+class Not(NamedTuple):
     """The opposite of an expression."""
 
     operand: Node
@@ -66,8 +63,7 @@ class Not:
         return ()
 
 
-@dataclass(frozen=True, slots=True)
-class Junction:
+class Junction(NamedTuple):
     """Two expressions or more, joined by "and" or by "or"."""
 
     sign: Literal["&", "|"]
@@ -97,11 +93,10 @@ class Junction:
 Node = Term | Not | Junction
 
 
-# For each clue a search for each of its patterns.
-Searches = tuple[tuple[Callable[[bytes], object], ...], ...]
+# For each clue its patterns: the literal that each begins with, and what matches there, None where that is all.
+Searches = tuple[tuple[tuple[bytes, Callable[[bytes, int], object] | None], ...], ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Filter:
     """A filter: asks of a flow whether it is wanted. Immutable; made by `parse`.
 
@@ -109,20 +104,39 @@ class Filter:
     these texts are, and both are sensitive to case or both not.
     """
 
-    expression: Node
-    case_sensitive: bool
-    _test: Test = field(init=False, repr=False, compare=False)
-    _searches: Searches = field(init=False, repr=False, compare=False)
-    _searches_in_lower_case: Searches = field(init=False, repr=False, compare=False)
+    __slots__ = ("_case_sensitive", "_expression", "_searches", "_searches_in_lower_case", "_test")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_test", self.expression.test())
-        clues = sorted(self.expression.clues(), key=lambda clue: clue.weight, reverse=True)
-        object.__setattr__(self, "_searches", _searches(clue for clue in clues if not clue.cased))
-        object.__setattr__(self, "_searches_in_lower_case", _searches(clue for clue in clues if clue.cased))
+    def __init__(self, expression: Node, case_sensitive: bool) -> None:
+        self._expression = expression
+        self._case_sensitive = case_sensitive
+        self._test = expression.test()
+        clues = sorted(expression.clues(), key=lambda clue: clue.weight, reverse=True)
+        self._searches = _searches(clue for clue in clues if not clue.cased)
+        self._searches_in_lower_case = _searches(clue for clue in clues if clue.cased)
+
+    @property
+    def expression(self) -> Node:
+        """What was parsed."""
+        return self._expression
+
+    @property
+    def case_sensitive(self) -> bool:
+        """Do searches distinguish capital and small letters?"""
+        return self._case_sensitive
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Filter):
+            return NotImplemented
+        return (self._expression, self._case_sensitive) == (other._expression, other._case_sensitive)
+
+    def __hash__(self) -> int:
+        return hash((self._expression, self._case_sensitive))
+
+    def __repr__(self) -> str:
+        return f"Filter({str(self)!r})"
 
     def __str__(self) -> str:
-        return str(self.expression)
+        return str(self._expression)
 
     def verdict(self, flow: Flow, stage: Stage) -> Verdict:
         """Is this flow wanted, as far as that is known at `stage`? At END the answer is never None.
@@ -133,7 +147,9 @@ class Filter:
         return self._test(flow, stage)
 
     def rules_out(self, record: bytes) -> bool:
-        """Is it certain that the flow with this record does not match? See `clues`; costs less than decoding it."""
+        """Is it certain that no flow matches of which the record is in these bytes, one or many? See `clues`; costs
+        less than decoding them.
+        """
         if _lacks(record, self._searches):
             return True
         return bool(self._searches_in_lower_case) and _lacks(record.lower(), self._searches_in_lower_case)
@@ -141,7 +157,7 @@ class Filter:
     @property
     def needs(self) -> Needs:
         """The bytes that the verdict depends on."""
-        return reduce(or_, (term.operator.needs for term in self.expression.terms()), Needs.NOTHING)
+        return reduce(or_, (term.operator.needs for term in self._expression.terms()), Needs.NOTHING)
 
     def explain(self) -> str:
         """How the expression was understood, and when each part of it is decided; several lines."""
@@ -152,15 +168,22 @@ class Filter:
 
 
 def _searches(clues: Iterable[Clue]) -> Searches:
-    """The `re` module finds a literal as fast as `in` does, and a short one, as most are, twice as fast."""
-    return tuple(tuple(re.compile(pattern).search for pattern in clue.patterns) for clue in clues)
+    return tuple(tuple(map(_search, clue.patterns)) for clue in clues)
+
+
+def _search(pattern: Pattern) -> tuple[bytes, Callable[[bytes, int], object] | None]:
+    literal, rest = pattern
+    return literal, re.compile(re.escape(literal) + rest).match if rest else None
 
 
 def _lacks(record: bytes, searches: Searches) -> bool:
-    """Is there a clue of which nothing is in the record? Asked of every record in a file, thus the plain loops."""
+    """Is there a clue of which nothing is in the record? Asked of all that is in a file, thus the plain loops."""
     for alternatives in searches:
-        for search in alternatives:
-            if search(record):
+        for literal, match in alternatives:
+            place = record.find(literal)
+            while match and place >= 0 and not match(record, place):
+                place = record.find(literal, place + 1)
+            if place >= 0:
                 break
         else:
             return True

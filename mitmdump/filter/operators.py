@@ -6,9 +6,8 @@ Parser, `--explain-filter`, the help text and the manual page read it: to add an
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import arguments as arg
 from . import bodies, clues, connections, predicates
@@ -27,8 +26,7 @@ class Cost(IntEnum):
     BODY = 10  # a search in bytes that may have to be read from disk and decoded
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Operator:
+class Operator(NamedTuple):
     """A row of the table.
 
     `looks_at` says what is compared with the argument, or, without one, what has to be so. `stage` is the latest at
@@ -41,12 +39,12 @@ class Operator:
     looks_at: str
     stage: Stage
     cost: Cost
-    build: Callable[[Any], Test] = field(repr=False)
+    build: Callable[[Any], Test]
     example: str
     flows: str = "HTTP"
     needs: Needs = Needs.NOTHING
     optional: bool = False
-    clues: Callable[[Any], Clues] = field(default=clues.none, repr=False)
+    clues: Callable[[Any], Clues] = clues.none
 
     @property
     def usage(self) -> str:

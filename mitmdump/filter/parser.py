@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Literal, NamedTuple
 
 from ..errors import FilterError
@@ -180,6 +179,8 @@ class _Parser:
             return self._error(f"a space is missing after ~{known[0]}", name.start + 1 + len(known[0]))
         if not name.text:
             return self._error("the name of an operator is missing after ~")
+        from difflib import get_close_matches  # for mistakes only
+
         near = get_close_matches(name.text.lower(), OPERATORS, cutoff=0.5)
         hint = f"; did you mean {' or '.join(f'~{code}' for code in near)}?" if near else ""
         return self._error(f"there is no operator ~{name.text}{hint}")

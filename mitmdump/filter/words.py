@@ -12,8 +12,8 @@ word, as in `GET&~u x` or `foo(bar)`, is refused, not guessed.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from ..errors import FilterError
 
@@ -40,8 +40,7 @@ class Kind(Enum):
     END = "the end of the expression"
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A token. `text`: an operator's name, or a word without its quotes.
 
     `places` holds the index, in the expression, of each character of `text`, and the index after the last.

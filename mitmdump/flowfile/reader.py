@@ -34,6 +34,7 @@ from .raw import RawFlow
 from .schema import FORMAT, Told, read_connection, read_flow, read_message, read_piece, read_section
 from .shelf import Shelf
 from .upgrade import VERSION, check, upgrade
+from .usual import is_usual
 from .writer import WINDOW
 
 # The remembered connections of a hostile file: the same 16 KiB each that an honest one has at the very most.
@@ -68,8 +69,9 @@ class FlowReader:
     `damage` and `cut_off` (how many flows were delivered without their end) grow on the way. `name` is what messages
     call the file. Bodies that lie in the file can be read until it is closed.
 
-    `unwanted` spares the work of decoding: it is asked about the content of FLOW frames, and where it says yes, and the
-    frame is all there is of a flow without an error, the flow is not delivered but counted, in `passed_over`.
+    `unwanted` spares the work of decoding: it is asked about stretches of the file, one or many frames, and where it
+    says that no flow is wanted of which the FLOW frame lies there, those that are all in this frame, and without an
+    error, are not delivered but counted, in `passed_over`.
 
     Raises FlowFileError, here or on the way, where the file cannot be read or was written by a newer mitmdump.
     """
@@ -103,7 +105,13 @@ class FlowReader:
             frame.BODY: self._body,
             frame.MESSAGE: self._message,
         }
-        frames = Frames(self._read_some, self._damaged, file.tell() if self._disk else 0)
+        frames = Frames(
+            self._read_some,
+            self._damaged,
+            file.tell() if self._disk else 0,
+            unwanted=unwanted,
+            pass_over=self._pass_over_usual,
+        )
         following = iter(frames)
         first = list(islice(following, 1))
         self._check_version(first)
@@ -170,6 +178,13 @@ class FlowReader:
                 continue
             yield from flows
         yield from self._deliver_cut_off()
+
+    def _pass_over_usual(self, content: bytes) -> bool:
+        """Count an unwanted flow instead of decoding it, if that is seen at a glance."""
+        if self._under_way or self._version != VERSION or not is_usual(content):
+            return False
+        self.passed_over += 1
+        return True
 
     def _pass_over(self, content: bytes) -> bool:
         """Count an unwanted flow instead of decoding it, if its keys say that no more can be known of it."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """One option. `metavar` names its arguments ("" for a switch), `parse` turns them into the value of `field`.
 
     A switch sets its field to `value`.

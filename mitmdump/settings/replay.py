@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from http import HTTPStatus
 from typing import Literal, NamedTuple, cast
 
 from ..errors import SettingsError
@@ -105,6 +104,8 @@ def parse_latency(text: str) -> Latency:
 
 def parse_extra(text: str) -> str | int:
     """kill, forward, or the status of an answer. Raises SettingsError."""
+    from http import HTTPStatus  # only a status needs it
+
     if text in ("kill", "forward"):
         return text
     if not re.fullmatch("[2-5][0-9][0-9]", text) or int(text) not in map(int, HTTPStatus):

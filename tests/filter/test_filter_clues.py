@@ -123,6 +123,18 @@ def test_what_could_be_there_is_not_ruled_out(text: str, flow: Flow) -> None:
     assert not parse(text).rules_out(record(flow))
 
 
+def test_what_only_begins_like_the_clue_does_not_hide_it() -> None:
+    flow = an_exchange(a_request(path="/status_code"), a_response(404))
+    assert not parse("~c 404").rules_out(record(flow))
+    assert parse("~c 403").rules_out(record(flow))
+
+
+def test_many_records_are_ruled_out_only_if_each_is() -> None:
+    other, wanted = record(PLAIN), record(an_exchange(response=a_response(404)))
+    assert parse("~c 404").rules_out(other + other)
+    assert not parse("~c 404").rules_out(other + wanted)
+
+
 def codings(status: int) -> list[bytes]:
     """All ways in which msgpack can write an integer."""
     found = [bytes([status])] if status < 128 else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 from typing import Any
 
@@ -14,6 +15,7 @@ from support.flowfiles import START, a_file, a_flow, a_tcp_flow, frames, live
 
 from mitmdump.flowfile import FlowReader, SectionWriter, frame
 from mitmdump.flowfile.upgrade import STEPS
+from mitmdump.flowfile.usual import is_usual
 from mitmdump.model.flow import Error, Flow, Part
 
 
@@ -23,8 +25,24 @@ def passing_over(data: bytes, unwanted: Any = lambda content: True) -> tuple[lis
     return [flow.id for flow in reader], reader
 
 
+def contents(flow: Flow) -> list[bytes]:
+    """Those of the FLOW frames of a file with this flow."""
+    read = BytesIO(a_file(flow)).read
+    return [found.content for found in frame.Frames(read, lambda *_: None) if found.code == frame.FLOW]
+
+
+def recorded(number: int, **known: Any) -> Flow:
+    """A flow with such ids as a proxy gives, which are 64 random bits."""
+    flow = a_flow(number, **known)
+    for each in (flow, flow.client_conn, flow.server_conn):
+        assert each is not None
+        each.id = 2**63 + number
+    return flow
+
+
 def test_an_unwanted_flow_is_counted_and_not_delivered() -> None:
-    delivered, reader = passing_over(a_file(a_flow(1), a_flow(2), a_flow(3)), lambda content: b"/2" in content)
+    wanted = re.compile(rb"\x02/[13]").search  # paths, with their length
+    delivered, reader = passing_over(a_file(a_flow(1), a_flow(2), a_flow(3)), lambda records: not wanted(records))
     assert (delivered, reader.passed_over, reader.damage) == ([1, 3], 1, [])
 
 
@@ -37,11 +55,77 @@ def test_a_flow_of_which_its_frame_does_not_tell_all_is_delivered(flow: Flow) ->
     assert passing_over(a_file(flow))[0] == [1]
 
 
-def test_a_flow_that_began_in_an_earlier_frame_is_delivered_once() -> None:
+@pytest.mark.parametrize("known", [{}, {"metadata": {"stream_id": 1}}, {"metadata": {"stream_id": 2**31 - 1}}])
+def test_a_usual_flow_is_seen_by_its_ends(known: dict[str, Any]) -> None:
+    *_, content = contents(recorded(1, **known))
+    assert is_usual(content)
+    assert not is_usual(content + b"\0")
+    assert not is_usual(b"\x87" + content[1:])
+    assert passing_over(a_file(recorded(1, **known)))[1].passed_over == 1
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"error": Error("cut off", START)},
+        {"response": None, "error": Error("no answer", START)},
+        {"comment": "why?"},
+        {"metadata": {"ticket": 17}},
+        {"server_conn": None},
+    ],
+)
+def test_a_flow_that_is_not_usual_is_looked_at(known: dict[str, Any]) -> None:
+    flow = recorded(1)
+    for name, value in known.items():
+        setattr(flow, name, value)
+    *_, content = contents(flow)
+    assert not is_usual(content)
+
+
+@settings(max_examples=60, deadline=None)
+@given(flowfiles.flows)
+def test_what_is_seen_by_its_ends_has_no_error_and_lacks_nothing(flow: Flow) -> None:
+    for number, each in enumerate((flow, flow.client_conn, flow.server_conn or flow.client_conn), 2**63):
+        each.id = number
+    for content in contents(flow):
+        if is_usual(content):
+            found = msgpack.unpackb(content, strict_map_key=False, unicode_errors="surrogatepass")
+            assert found["done"] is True
+            assert not {"error", "streamed", "messages"} & found.keys()
+
+
+def test_many_records_are_asked_about_at_once() -> None:
+    asked: list[int] = []
+    data = a_file(*map(recorded, range(1, 51)))
+    _, reader = passing_over(data, lambda records: asked.append(len(records)) or True)
+    assert (reader.passed_over, len(asked)) == (50, 1)
+
+
+def test_what_is_said_of_some_records_holds_for_these_only() -> None:
+    flows = [recorded(number, content=bytes(30_000)) for number in range(1, 12)]
+    delivered, reader = passing_over(a_file(*flows), lambda records: b"\x03/10" not in records)
+    assert (delivered, reader.passed_over) == ([flows[9].id], 10)
+
+
+def test_damage_is_no_reason_to_ask_again_about_the_same_bytes() -> None:
+    """S6"""
+    asked: list[int] = []
+    broken = bytearray(frames(recorded(1))[-2])
+    broken[-1] ^= 1
+    data = a_file(recorded(1)) + bytes(broken) * 500
+    _, reader = passing_over(data, lambda records: asked.append(len(records)) or True)
+    assert (reader.passed_over, len(reader.damage)) == (1, 500)
+    assert sum(asked) < 2 * len(data)
+
+
+@pytest.mark.parametrize("number", [1, 2**63])
+def test_a_flow_that_began_in_an_earlier_frame_is_delivered_once(number: int) -> None:
     written: list[bytes] = []
-    SectionWriter(written.append, created=START).start(live(a_flow())).finish(b"", b"hello")
+    flow = live(recorded(1))
+    flow.id = number
+    SectionWriter(written.append, created=START).start(flow).finish(b"", b"hello")
     delivered, reader = passing_over(b"".join(written))
-    assert (delivered, reader.passed_over, reader.cut_off) == ([1], 0, 0)
+    assert (delivered, reader.passed_over, reader.cut_off) == ([number], 0, 0)
 
 
 def test_a_flow_that_was_cut_off_is_delivered_as_such() -> None:
@@ -69,6 +153,17 @@ def test_an_older_version_is_decoded_before_anything_is_said_of_it(monkeypatch: 
 @given(st.data())
 def test_damaged_bytes_are_found_all_the_same(data: st.DataObject) -> None:
     content = bytearray(a_file(a_flow(1), a_flow(2), a_flow(3)))
+    content[data.draw(st.integers(64, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    whole = FlowReader(BytesIO(content))
+    delivered = sum(1 for _ in whole)
+    _, reader = passing_over(bytes(content))
+    assert (reader.passed_over, reader.damage) == (delivered, whole.damage)
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_damaged_bytes_are_found_also_among_usual_flows(data: st.DataObject) -> None:
+    content = bytearray(a_file(recorded(1), recorded(2), recorded(3)))
     content[data.draw(st.integers(64, len(content) - 1))] ^= data.draw(st.integers(1, 255))
     whole = FlowReader(BytesIO(content))
     delivered = sum(1 for _ in whole)
