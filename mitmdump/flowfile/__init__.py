@@ -9,6 +9,7 @@ Files are opened by `mitmdump.files`, which knows other formats, too.
 | `keys` | the keys of every map, one table each |
 | `schema` | from the model to maps, and back |
 | `usual` | the short way back, for most flows |
+| `usual_bytes` | the short way there, for most flows |
 | `upgrade` | one step per older version |
 | `writer` | one section of a file |
 | `kept` | frames that stay in the file, or wait in a spool |

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
 from functools import partial
-from typing import Any
+from struct import Struct
+from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
 
@@ -41,8 +42,26 @@ def make_packer() -> Callable[[Any], bytes]:
 def header_of_bytes(size: int) -> bytes:
     """What stands before so many bytes, as packing them would put it (less than 2**32 of them)."""
     if size < 256:
-        return b"\xc4%c" % size
-    return b"\xc5" + size.to_bytes(2, "big") if size < 65536 else b"\xc6" + size.to_bytes(4, "big")
+        return _SHORT_BYTES[size]
+    return _medium_bytes(0xC5, size) if size < 65536 else _long_bytes(0xC6, size)
+
+
+_SHORT_BYTES: Final = [b"\xc4%c" % size for size in range(256)]
+_medium_bytes: Final = Struct(">BH").pack
+_long_bytes: Final = Struct(">BI").pack
+
+
+def header_of_array(size: int) -> bytes:
+    """What stands before so many values likewise (less than 2**16 of them)."""
+    return b"%c" % (0x90 + size) if size < 16 else b"\xdc" + size.to_bytes(2, "big")
+
+
+def to_wire(text: str) -> bytes:
+    """The bytes that `headers.to_str` decoded; of text that no wire ever carried, something that can be read back."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
 
 
 def _refuse(code: int, _: bytes) -> Any:

@@ -1,10 +1,10 @@
 """From the model to the maps of a flow file, and back.
 
-Writing a small flow is the hottest path of a recording proxy, so the maps are dict displays filled straight from the
-model. Reading is driven by the tables in `keys`, which check every value; a test holds the two together. (Most flows
-can do without: see `usual`.) Absent is absent: a value that the model has by itself (None, "", an empty tuple) is not
-written. Nor is, since most flows are small, what can be told by something else in the map: an empty body, the length of
-a body that is there, a time and a version that are the request's.
+The maps are filled straight from the model. Reading is driven by the tables in `keys`, which check every value; a test
+holds the two together. (Most flows can do without: see `usual_bytes` and `usual`.) Absent is absent: a value that the
+model has by itself (None, "", an empty tuple) is not written. Nor is, since most flows are small, what can be told by
+something else in the map: an empty body, the length of a body that is there, a time and a version that are the
+request's.
 
 Unknown keys of a flow and of the maps inside it travel in `Flow.extra`, those of a connection in `Connection.extra`.
 """
@@ -21,7 +21,7 @@ from ..model.flow import Error, Flow, WebSocket
 from ..model.headers import Headers
 from ..model.message import Message, Request, Response
 from . import keys
-from .packing import plain
+from .packing import plain, to_wire
 from .usual import read_usual_flow
 
 Map = dict[str, Any]
@@ -67,9 +67,8 @@ def flow_map(flow: Flow, request_content: bytes | None, response_content: bytes 
     if flow.request is not None:
         found["request"] = _request_map(flow.request, request_content)
     if flow.response is not None:
-        found["response"] = _response_map(flow.response, response_content)
-        if flow.request is None or flow.request.http_version != flow.response.http_version:
-            found["response"]["http_version"] = flow.response.http_version
+        version = None if flow.request is None else flow.request.http_version
+        found["response"] = _response_map(flow.response, response_content, version)
     if flow.error is not None:
         found["error"] = {"msg": flow.error.msg, "timestamp": flow.error.timestamp}
     if flow.websocket is not None:
@@ -91,19 +90,19 @@ def flow_map(flow: Flow, request_content: bytes | None, response_content: bytes 
 
 def _request_map(request: Request, content: bytes | None) -> Map:
     found: Map = {
-        "method": _wire(request.method),
+        "method": to_wire(request.method),
         "scheme": request.scheme,
         "host": request.host,
         "port": request.port,
-        "path": _wire(request.path),
         "http_version": request.http_version,
-        "headers": request.headers.fields,
     }
+    if request.authority:
+        found["authority"] = to_wire(request.authority)
+    found["path"] = to_wire(request.path)
+    found["headers"] = request.headers.fields
     body = _body_map(request.body, content)
     if body is not None:
         found["body"] = body
-    if request.authority:
-        found["authority"] = _wire(request.authority)
     if request.trailers is not None:
         found["trailers"] = request.trailers.fields
     if request.timestamp_start is not None:
@@ -113,16 +112,16 @@ def _request_map(request: Request, content: bytes | None) -> Map:
     return found
 
 
-def _response_map(response: Response, content: bytes | None) -> Map:
-    found: Map = {
-        "status_code": response.status_code,
-        "headers": response.headers.fields,
-    }
+def _response_map(response: Response, content: bytes | None, request_version: str | None) -> Map:
+    found: Map = {"status_code": response.status_code}
+    if response.reason:
+        found["reason"] = to_wire(response.reason)
+    if response.http_version != request_version:
+        found["http_version"] = response.http_version
+    found["headers"] = response.headers.fields
     body = _body_map(response.body, content)
     if body is not None:
         found["body"] = body
-    if response.reason:
-        found["reason"] = _wire(response.reason)
     if response.trailers is not None:
         found["trailers"] = response.trailers.fields
     if response.timestamp_start is not None:
@@ -157,14 +156,6 @@ def _websocket_map(websocket: WebSocket) -> Map:
     if websocket.close_reason:
         found["close_reason"] = websocket.close_reason
     return found
-
-
-def _wire(text: str) -> bytes:
-    """The bytes that `headers.to_str` decoded; of text that no wire ever carried, something that can be read back."""
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
 
 
 def _add_unknown(found: Map, extra: Map, table: keys.Table) -> None:

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import fields
-from operator import attrgetter
+from typing import Final
 
 from .. import __version__
 from ..model.body import Body
@@ -26,19 +25,18 @@ from .packing import header_of_bytes, make_packer
 from .raw import RawFlow
 from .schema import FORMAT, Map, connection_map, flow_map
 from .upgrade import VERSION
+from .usual_bytes import UsualFlows
 
 # A body of up to this size stands inside its FLOW frame.
-INLINE = 64 * 1024
+INLINE: Final = 64 * 1024
 
 # A larger piece of a body, or a larger message, is written as several, so that readers get by with little memory.
-PIECE = 1024 * 1024
+PIECE: Final = 1024 * 1024
 
 # How many connections a reader remembers, newest last: some 16 MiB where each has a chain of four certificates.
-WINDOW = 4096
+WINDOW: Final = 4096
 
-_NO_BYTES = header_of_bytes(0)
-
-_facts = attrgetter(*(field.name for field in fields(Connection) if field.name not in ("id", "side", "extra")))
+_NO_BYTES: Final = header_of_bytes(0)
 
 
 class SectionWriter:
@@ -62,15 +60,20 @@ class SectionWriter:
         self.pieces = 0
         self.messages = 0
         self._write = write
-        self._write_parts = write_parts or (lambda *parts: write(b"".join(parts)))
+        self._write_parts = write_parts or (lambda front, data: write(front + data))
         self._pack = make_packer()
-        self._known: OrderedDict[int, int] = OrderedDict()  # id of a connection, hash of its facts as written
+        self._usual = UsualFlows(self._pack)
+        self._known: OrderedDict[int, object] = OrderedDict()  # id of a connection, its facts as written
         head = {"format": FORMAT, "version": VERSION, "created": created, "software": software}
         write(frame.encode(frame.SECTION, self._pack(head)))
 
     def write(self, flow: Flow, request_content: bytes | None = None, response_content: bytes | None = None) -> None:
         """Write a flow that has ended, with bodies that fit into its frame (None: not kept)."""
-        self.put_flow(flow, flow_map(flow, request_content, response_content), done=True)
+        content = self._usual.pack(flow, request_content, response_content)
+        if content is None:
+            content = self._pack({**flow_map(flow, request_content, response_content), "done": True})
+        self._put_flow(flow, content)
+        self.flows += 1
 
     def start(self, flow: Flow) -> RunningFlow:
         """Write what is known of a flow whose bytes are still to come."""
@@ -114,16 +117,9 @@ class SectionWriter:
         counts = {name: getattr(self, name) for name in ("connections", "flows", "pieces", "messages")}
         self._write(frame.encode(frame.END, self._pack(counts)))
 
-    def put_flow(self, flow: Flow, found: Map, *, done: bool) -> None:
-        """Write a FLOW frame, in one piece with the connections that must go before it."""
-        if done:
-            found["done"] = True
-        before = self._connection_frame(flow.client_conn)
-        if flow.server_conn is not None:
-            before += self._connection_frame(flow.server_conn)
-        self._write(before + frame.encode(frame.FLOW, self._pack(found)))
-        if done:
-            self.flows += 1
+    def put_flow(self, flow: Flow, found: Map) -> None:
+        """Write a FLOW frame that is not the final one, or counts what was written before it."""
+        self._put_flow(flow, self._pack(found))
 
     def put_piece(self, flow_id: int, part: Part, data: bytes) -> None:
         """Write BODY frames."""
@@ -145,27 +141,42 @@ class SectionWriter:
         self.messages += len(starts)
         return len(starts)
 
+    def _put_flow(self, flow: Flow, content: bytes) -> None:
+        """Write a FLOW frame, in one piece with the connections that must go before it."""
+        whole = frame.encode(frame.FLOW, content)
+        front = self._introductions(flow)
+        self._write(front + whole if front else whole)
+
+    def _introductions(self, flow: Flow) -> bytes:
+        """The CONNECTION frames that must stand before a flow."""
+        known, client, server = self._known, flow.client_conn, flow.server_conn
+        frames = b""
+        if known.get(client.id) != _facts(client):
+            frames = self._connection_frame(client)
+        if server is not None and known.get(server.id) != _facts(server):
+            frames += self._connection_frame(server)
+        return frames
+
     def _connection_frame(self, connection: Connection) -> bytes:
-        """A CONNECTION frame, or nothing where readers know it already."""
-        if not self._is_news(connection.id, hash(_facts(connection))):
-            return b""
+        self._note(connection.id, _facts(connection))
         return frame.encode(frame.CONNECTION, self._pack(connection_map(connection)))
 
     def _introduce(self, connection_id: int, content: bytes) -> bytes:
-        """The same, of a connection as it stands in another file."""
-        return frame.encode(frame.CONNECTION, content) if self._is_news(connection_id, hash(content)) else b""
+        """The CONNECTION frame of a connection as it stands in another file, or nothing where readers know it."""
+        facts = hash(content)
+        if self._known.get(connection_id) == facts:
+            return b""
+        self._note(connection_id, facts)
+        return frame.encode(frame.CONNECTION, content)
 
-    def _is_news(self, connection_id: int, facts: int) -> bool:
-        """Must a connection be written, before a flow that names it? Takes note that it is."""
+    def _note(self, connection_id: int, facts: object) -> None:
+        """This is written now of a connection."""
         known = self._known
-        if known.get(connection_id) == facts:
-            return False
         known[connection_id] = facts
         known.move_to_end(connection_id)
         if len(known) > WINDOW:
             known.popitem(last=False)
         self.connections += 1
-        return True
 
 
 class RunningFlow:
@@ -207,7 +218,9 @@ class RunningFlow:
             found["streamed"] = self._streamed
         if self._messages:
             found["messages"] = self._messages
-        self._writer.put_flow(self._flow, found, done=True)
+        found["done"] = True
+        self._writer.put_flow(self._flow, found)
+        self._writer.flows += 1
 
     def _seal(self, body: Map, part: int) -> None:
         """Note what we know of a body because all of it passed here."""
@@ -221,4 +234,25 @@ class RunningFlow:
 
     def _tell(self) -> None:
         self._has_response = self._flow.response is not None
-        self._writer.put_flow(self._flow, flow_map(self._flow, None, None), done=False)
+        self._writer.put_flow(self._flow, flow_map(self._flow, None, None))
+
+
+def _facts(connection: Connection) -> object:
+    """What can change of a connection, to be compared; of certificates, which are large, their hash."""
+    return (
+        connection.peername,
+        connection.sockname,
+        connection.address,
+        connection.timestamp_start,
+        connection.timestamp_tcp_setup,
+        connection.timestamp_tls_setup,
+        connection.timestamp_end,
+        connection.tls_version,
+        connection.cipher,
+        connection.alpn_offers,
+        connection.alpn,
+        connection.sni,
+        connection.session_resumed,
+        hash(connection.certificate_list),
+        connection.verification,
+    )

@@ -23,7 +23,7 @@ class Source(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Body:
     """One message body.
 
@@ -31,10 +31,22 @@ class Body:
     passed, where it was taken; `source`: the kept bytes, None if none were kept (an empty body keeps b"").
     """
 
-    length: int = 0
-    complete: bool = False
-    sha256: bytes | None = None
-    source: bytes | Source | None = None
+    length: int
+    complete: bool
+    sha256: bytes | None
+    source: bytes | Source | None
+
+    def __init__(
+        self,
+        length: int = 0,
+        complete: bool = False,
+        sha256: bytes | None = None,
+        source: bytes | Source | None = None,
+    ) -> None:
+        self.length = length
+        self.complete = complete
+        self.sha256 = sha256
+        self.source = source
 
     @property
     def stored(self) -> int:

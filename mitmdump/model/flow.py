@@ -6,7 +6,7 @@ No event loop, no socket, no file-format version in here; live flows and flows r
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Literal
 
@@ -44,7 +44,7 @@ class WebSocket:
     close_reason: str = ""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, init=False)
 class Flow:
     """One request and its response ("http"), or one raw connection ("tcp").
 
@@ -56,17 +56,53 @@ class Flow:
 
     kind: Kind
     client_conn: Connection
-    server_conn: Connection | None = None
-    request: Request | None = None
-    response: Response | None = None
-    error: Error | None = None
-    messages: Iterable[Message] = ()
-    metadata: dict[str, Any] = field(default_factory=dict)
-    comment: str = ""
-    marked: str = ""
-    is_replay: Literal["request", "response"] | None = None
-    timestamp_start: float = 0.0
-    timestamp_end: float | None = None
-    id: int = field(default_factory=new_id)
-    websocket: WebSocket | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
+    server_conn: Connection | None
+    request: Request | None
+    response: Response | None
+    error: Error | None
+    messages: Iterable[Message]
+    metadata: dict[str, Any]
+    comment: str
+    marked: str
+    is_replay: Literal["request", "response"] | None
+    timestamp_start: float
+    timestamp_end: float | None
+    id: int
+    websocket: WebSocket | None
+    extra: dict[str, Any]
+
+    def __init__(
+        self,
+        kind: Kind,
+        client_conn: Connection,
+        server_conn: Connection | None = None,
+        request: Request | None = None,
+        response: Response | None = None,
+        error: Error | None = None,
+        messages: Iterable[Message] = (),
+        metadata: dict[str, Any] | None = None,
+        comment: str = "",
+        marked: str = "",
+        is_replay: Literal["request", "response"] | None = None,
+        timestamp_start: float = 0.0,
+        timestamp_end: float | None = None,
+        id: int | None = None,  # noqa: A002  # the name of the attribute
+        websocket: WebSocket | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.client_conn = client_conn
+        self.server_conn = server_conn
+        self.request = request
+        self.response = response
+        self.error = error
+        self.messages = messages
+        self.metadata = {} if metadata is None else metadata
+        self.comment = comment
+        self.marked = marked
+        self.is_replay = is_replay
+        self.timestamp_start = timestamp_start
+        self.timestamp_end = timestamp_end
+        self.id = new_id() if id is None else id
+        self.websocket = websocket
+        self.extra = {} if extra is None else extra

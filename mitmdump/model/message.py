@@ -7,7 +7,7 @@ lost. Times are Unix seconds, None while the thing has not happened.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from . import content, url
@@ -15,16 +15,16 @@ from .body import Body
 from .headers import Headers
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class HttpMessage:
-    """What requests and responses share."""
+    """What requests and responses share. Without `body`, it has an empty one of which nothing has been seen yet."""
 
     http_version: str
     headers: Headers
-    body: Body = field(default_factory=Body)
-    trailers: Headers | None = None
-    timestamp_start: float | None = None
-    timestamp_end: float | None = None
+    body: Body
+    trailers: Headers | None
+    timestamp_start: float | None
+    timestamp_end: float | None
 
     @property
     def raw_content(self) -> bytes | None:
@@ -49,11 +49,11 @@ class HttpMessage:
     @property
     def text(self) -> str | None:
         """`content` as text, see `content.to_text`; raises what `content` raises."""
-        data = self.content
+        data: bytes | None = self.content
         return data if data is None else content.to_text(data, self.headers.get("content-type", ""))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Request(HttpMessage):
     """An HTTP request.
 
@@ -61,12 +61,40 @@ class Request(HttpMessage):
     authority that the client named in its target ("" for origin-form); `path` the path and query sent to the server.
     """
 
-    method: str = ""
-    scheme: str = ""
-    host: str = ""
-    port: int = 0
-    authority: str = ""
-    path: str = ""
+    method: str
+    scheme: str
+    host: str
+    port: int
+    authority: str
+    path: str
+
+    def __init__(
+        self,
+        http_version: str,
+        headers: Headers,
+        body: Body | None = None,
+        trailers: Headers | None = None,
+        timestamp_start: float | None = None,
+        timestamp_end: float | None = None,
+        method: str = "",
+        scheme: str = "",
+        host: str = "",
+        port: int = 0,
+        authority: str = "",
+        path: str = "",
+    ) -> None:
+        self.http_version = http_version
+        self.headers = headers
+        self.body = Body() if body is None else body
+        self.trailers = trailers
+        self.timestamp_start = timestamp_start
+        self.timestamp_end = timestamp_end
+        self.method = method
+        self.scheme = scheme
+        self.host = host
+        self.port = port
+        self.authority = authority
+        self.path = path
 
     @property
     def url(self) -> str:
@@ -80,12 +108,32 @@ class Request(HttpMessage):
         return url.unparse(self.scheme, authority, self.path)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Response(HttpMessage):
     """An HTTP response."""
 
-    status_code: int = 0
-    reason: str = ""
+    status_code: int
+    reason: str
+
+    def __init__(
+        self,
+        http_version: str,
+        headers: Headers,
+        body: Body | None = None,
+        trailers: Headers | None = None,
+        timestamp_start: float | None = None,
+        timestamp_end: float | None = None,
+        status_code: int = 0,
+        reason: str = "",
+    ) -> None:
+        self.http_version = http_version
+        self.headers = headers
+        self.body = Body() if body is None else body
+        self.trailers = trailers
+        self.timestamp_start = timestamp_start
+        self.timestamp_end = timestamp_end
+        self.status_code = status_code
+        self.reason = reason
 
 
 MessageKind = Literal["raw", "text", "binary", "close", "ping", "pong", "continuation"]

@@ -137,7 +137,7 @@ def target_of(request: Request, target: Target, before: Headers) -> Target:
     origin, host = Origin(request.scheme, request.host, request.port), headers.get("host")
     is_renamed = request.authority != target.authority
     if origin == target.origin and not is_renamed and host == before.get("host"):
-        return target._replace(path=request.path)
+        return Target(origin, to_bytes(request.path), target.authority)
     if is_renamed:
         authority = request.authority
     elif host and host != before.get("host"):
@@ -148,7 +148,7 @@ def target_of(request: Request, target: Target, before: Headers) -> Target:
         headers["Host"] = authority
     if target.authority:
         request.authority = authority
-    return Target(origin, request.path, request.authority)
+    return Target(origin, to_bytes(request.path), request.authority)
 
 
 def _send_as(message: HttpMessage, *, is_http2: bool) -> list[Field]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import ip_address
 from time import time
 
@@ -46,7 +47,7 @@ async def serve(services: Services, sock: socket.socket, lookup: Lookup | None =
         return
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _, stream = await loop.connect_accepted_socket(lambda: Stream("client", services.streams), sock)
+        _, stream = await loop.connect_accepted_socket(lambda: Stream("client", services.streams), sock)  # type: ignore[type-var]
     except OSError:
         return  # it is gone already
     if services.settings.block_global and is_public(stream):
@@ -71,7 +72,12 @@ async def serve(services: Services, sock: socket.socket, lookup: Lookup | None =
 
 def is_public(stream: Stream) -> bool:
     """Does this client come from an address of the public internet?"""
-    return stream.peername is not None and ip_address(stream.peername[0].partition("%")[0]).is_global
+    return stream.peername is not None and _is_global(stream.peername[0])
+
+
+@lru_cache(maxsize=1024)
+def _is_global(host: str) -> bool:
+    return ip_address(host.partition("%")[0]).is_global
 
 
 def _refuse_other_protocols(data: bytes) -> None:
@@ -201,25 +207,26 @@ class Client(Channel):
 
         A request that breaks a rule of HTTP is answered and recorded here, and is the last.
         """
-        stream, services = self.stream, self.services
-        settings = services.settings
-        first = b""
-        if self.codec.idle and not stream.has_data:
+        stream, services, codec = self.stream, self.services, self.codec
+        settings, first = services.settings, b""
+        if not (codec.has_rest or stream.has_data):
             if services.stopping:
                 return []
             stream.patience, stream.resting = settings.timeout_idle, True
             services.idle[self] = None
             try:
-                first = await stream.peek(1)
+                first = await stream.read()
             except (StreamError, TlsError):
                 return []  # between requests a client may leave as it likes
             finally:
                 stream.resting = False
                 services.idle.pop(self, None)
-        stream.patience, stream.forgiving = settings.timeout_head, False
         try:
-            if self.origin is None and self.codec.idle:
+            if not self.asked and self.origin is None:
                 _refuse_other_protocols(first or await stream.peek(1))
+            if first and (events := codec.receive(first)):
+                return events
+            stream.patience, stream.forgiving = settings.timeout_head, False
             return await self.receive()
         except RemoteError as error:
             rest = self.codec.rest()

@@ -21,7 +21,7 @@ from ..errors import PeerError, RemoteError, StreamError
 from ..filter import Stage
 from ..model.body import Body
 from ..model.flow import Error, Flow, Part, WebSocket
-from ..model.headers import Headers
+from ..model.headers import Headers, to_str
 from ..model.message import HttpMessage, Request, Response
 from ..sinks.tap import AnyTap, Taps
 from ..wire.events import Data, End, Event, RequestHead, ResponseHead
@@ -60,7 +60,8 @@ class Exchange:
 
     def __init__(self, client: ClientSide) -> None:
         self.client = client
-        self.flow = Flow("http", client.connection, timestamp_start=time())
+        self._now = now = time()  # when the last events came, of whoever they were
+        self.flow = Flow("http", client.connection, timestamp_start=now)
         self._tap: AnyTap = client.services.outlet.tap(self.flow)
 
     async def run(self, events: list[Event]) -> None:
@@ -91,20 +92,22 @@ class Exchange:
 
     # -- what `handled` changes ---------------------------------------------------------------------------------------
 
-    async def _serve(self, target: Target, events: list[Event]) -> None:
+    def _serve(self, target: Target, events: list[Event]) -> Awaitable[None]:
         """Answer a request that begins with `events`, and do not end before its end."""
         self._tap.reached(Stage.REQUEST_HEAD)
         if self._is_for_us:
-            await self._give_page(events)
-        elif isinstance(events[-1], End):
-            await self._download(await self._ask(target, events))
-        else:
-            await self._ask_while_uploading(target, events)
+            return self._give_page(events)
+        if type(events[-1]) is End:
+            return self._ask(target, events)
+        return self._ask_while_uploading(target, events)
+
+    def _at_hand(self, target: Target) -> ServerSide | None:
+        """Who is to be asked, if we are connected."""
+        return self.client.upstreams.idle(target.origin, self.flow)
 
     async def _reach(self, target: Target) -> ServerSide:
-        """Who is to be asked. Raises ConnectError."""
-        upstreams, origin = self.client.upstreams, target.origin
-        return upstreams.idle(origin, self.flow) or await upstreams.connect(origin, self.flow)
+        """Who is to be asked, if nobody is at hand. Raises ConnectError."""
+        return await self.client.upstreams.connect(target.origin, self.flow)
 
     def _receive_request(self) -> Awaitable[list[Event]]:
         """More of the request. Raises PeerError."""
@@ -117,7 +120,7 @@ class Exchange:
 
     def _response_of(self, head: ResponseHead) -> Response:
         """The flow's response, as it was received."""
-        return recorded_response(head, time())
+        return recorded_response(head, self._now)
 
     # -- the request --------------------------------------------------------------------------------------------------
 
@@ -128,7 +131,7 @@ class Exchange:
         target = self.client.target_of(head)
         origin = target.origin
         request.scheme, request.host, request.port = origin.scheme, origin.host, origin.port
-        request.authority, request.path = target.authority, target.path
+        request.authority, request.path = target.authority, to_str(target.path)
         self._choose(head, target)
         return target
 
@@ -136,7 +139,7 @@ class Exchange:
         """Is this for us to answer, or to be recorded? What is inside TLS was chosen when that began."""
         services, origin = self.client.services, target.origin
         if services.settings.onboarding:
-            self._is_for_us = services.onboards(named_server(head, target)[0])
+            self._is_for_us = onboarding.is_our_name(named_server(head, target)[0])
         if self._is_for_us or origin.scheme != "http" or not services.policy:
             return
         host, port = named_server(head, target)
@@ -152,16 +155,17 @@ class Exchange:
             self.flow.metadata["stream_id"] = head.stream_id
         return request
 
-    async def _ask(self, target: Target, events: list[Event]) -> list[Event]:
-        """Send a whole request, and return the first events of the response. What may be repeated is, once."""
+    async def _ask(self, target: Target, events: list[Event]) -> None:
+        """Send a whole request, and pass the response on. What may be repeated is, once."""
         client, head = self.client, events[0]
         while True:
-            self._upstream = upstream = await self._reach(target)
+            self._upstream = upstream = self._at_hand(target) or await self._reach(target)
             try:
                 self._send_request(upstream, target, events)
                 upstream.write()  # however slow the server takes it, its answer may come before it has it all
                 client.watch(self._client_ended)
-                return await self._receive_response()
+                events = await self._receive_response()
+                break
             except (RemoteError, StreamError) as error:
                 assert isinstance(head, RequestHead)
                 if client.broken or self._is_repeated or not upstream.may_repeat(head.method):
@@ -170,14 +174,18 @@ class Exchange:
                 client.services.debug(f"asking again on a new connection: {error}")
                 upstream.close()
                 self._upstream = None
+        self._now = time()
+        if not self._pass_response(events):
+            await client.flush()
+            await self._download()
 
     async def _ask_while_uploading(self, target: Target, events: list[Event]) -> None:
-        self._upstream = upstream = await self._reach(target)
+        self._upstream = upstream = self._at_hand(target) or await self._reach(target)
         self._send_request(upstream, target, events)
         self._upload = asyncio.create_task(self._send_rest(upstream))
         try:
             self.client.watch(self._client_ended)
-            await self._download(await self._receive_response())
+            await self._download()
             if upstream.keeps_alive and self._is_sending:  # answered early, but the server goes on reading
                 upstream.watch(self._server_ended)
                 await asyncio.wait({self._upload})
@@ -194,11 +202,12 @@ class Exchange:
 
     def _send_request(self, upstream: ServerSide, target: Target, events: list[Event]) -> None:
         """Queue what is here of a request, in origin-form."""
-        head, *rest = events
+        head = events[0]
         assert isinstance(head, RequestHead)
-        self._upgrade_asked = asks_for_upgrade(head)
-        upstream.send(sent_request(head, target, upgrade=self._upgrade_asked, websockets=self._reads_websockets))
-        self._pass_request(upstream, rest)
+        self._upgrade_asked = upgrade = asks_for_upgrade(head)
+        websockets = upgrade and self._reads_websockets
+        upstream.send(sent_request(head, target, upgrade=upgrade, websockets=websockets))
+        self._pass_request(upstream, events[1:])
 
     async def _send_rest(self, upstream: ServerSide) -> None:
         """Pass the rest of the request on, beside waiting for the response.
@@ -213,6 +222,8 @@ class Exchange:
                 except PeerError:
                     return
                 events = await self._receive_request()
+                if type(events[-1]) is End:
+                    self._now = time()
                 self._pass_request(upstream, events)
             await upstream.flush()
         except PeerError as error:
@@ -267,31 +278,38 @@ class Exchange:
             # Mostly it has gone altogether, which TCP does not tell until something is sent to it.
             upstream.end(client.services.settings.timeout_head)
 
-    async def _download(self, events: list[Event]) -> None:
-        """Pass the response on, until its end."""
-        client, tap = self.client, self._tap
-        send = client.send
+    async def _download(self) -> None:
+        """Pass on what is still to come of the response, until its end."""
         while True:
-            for event in events:
-                if type(event) is Data:
-                    response = self.flow.response
-                    assert response
-                    response.body.length += len(event.data)
-                    tap.data(Part.RESPONSE, event.data)
-                    send(event)
-                elif type(event) is End:
-                    self._end_response(event)
-                elif type(event) is ResponseHead:
-                    self._pass_head(event)
-            if self._response_done:
-                self._write_end()
-                return
-            await client.flush()
             events = await self._receive_response()
+            if type(events[-1]) is not Data:
+                self._now = time()
+            if self._pass_response(events):
+                return
+            await self.client.flush()
+
+    def _pass_response(self, events: list[Event]) -> bool:
+        """Pass a part of the response on. Was it the last?"""
+        send = self.client.send
+        for event in events:
+            if type(event) is Data:
+                response = self.flow.response
+                assert response
+                response.body.length += len(event.data)
+                self._tap.data(Part.RESPONSE, event.data)
+                send(event)
+            elif type(event) is End:
+                self._end_response(event)
+            elif type(event) is ResponseHead:
+                self._pass_head(event)
+        if self._response_done:
+            self._write_end()
+        return self._response_done
 
     def _write_end(self) -> None:
         """Let the last bytes leave, once what was recorded is written."""
-        client, turn = self.client, self.client.services.turn
+        client = self.client
+        turn = client.services.turn
         if self.keep_alive:
             turn.put_off(client.write_last)
         else:  # the connection will be closed, or be used for something else
@@ -364,7 +382,7 @@ class Exchange:
         for event in events[1:]:
             self._note_request(event)
         handout, head_only = self.client.services.tls.handout, request.method == "HEAD"
-        await self._download(onboarding.answer(request.path, handout, time(), head_only=head_only))
+        self._pass_response(onboarding.answer(request.path, handout, time(), head_only=head_only))
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
@@ -375,18 +393,19 @@ class Exchange:
             body.source = b""
         if end.trailers is not None:
             message.trailers = Headers(end.trailers)
-        message.timestamp_end = time()
+        message.timestamp_end = self._now
 
     def _finish(self) -> None:
         """Give the flow to the sinks."""
         if not self._finished:
             self._finished = True
-            self.flow.timestamp_end = time()
+            self.flow.timestamp_end = self._now
             self._tap.finish()
 
     def _record_end(self, reason: str) -> None:
         if not self._finished:
-            self.flow.error = Error(reason, time())
+            self._now = time()
+            self.flow.error = Error(reason, self._now)
             self._finish()
 
     async def _fail(self, error: PeerError) -> None:

@@ -119,22 +119,27 @@ class Handled(Exchange):
 
     async def _ask_for_body(self, head: RequestHead, rest: list[Event]) -> None:
         """A client that waits to be asked for its body is asked by us: no server has seen it yet (RFC 9110 10.1.1)."""
-        if not rest and b"expect" in head.survey.values and head.version != b"HTTP/1.0":
+        if not rest and b"expect" in head.survey().values and head.version != b"HTTP/1.0":
             self._asked_for_body = True
             self.client.send(ResponseHead(100, [], b"Continue"))
             await self.client.flush()
 
-    async def _reach(self, target: Target) -> ServerSide:
-        services = self.client.services
+    def _at_hand(self, target: Target) -> ServerSide | None:
         if self._answer:
             return self._answer
-        if services.recorded and (stand_in := await services.recorded.stand_in(self.flow, services.streams)):
-            return Upstreams(services).adopt(stand_in, Connection("server"), target.origin)
+        return None if self.client.services.recorded else super()._at_hand(target)
+
+    async def _reach(self, target: Target) -> ServerSide:
+        services = self.client.services
+        if services.recorded:
+            if stand_in := await services.recorded.stand_in(self.flow, services.streams):
+                return Upstreams(services).adopt(stand_in, Connection("server"), target.origin)
+            if idle := super()._at_hand(target):
+                return idle
         if not self._elsewhere:
             return await super()._reach(target)
         # Not in the name of the server that the client has asked for in TLS.
-        idle = self.client.upstreams.idle(target.origin, self.flow)
-        return idle or await Upstreams(services).connect(target.origin, self.flow)
+        return await Upstreams(services).connect(target.origin, self.flow)
 
     def _send_request(self, upstream: ServerSide, target: Target, events: list[Event]) -> None:
         if self._answer:  # nobody is there who reads a head
@@ -151,6 +156,7 @@ class Handled(Exchange):
         if self._rest_of_response:
             return await next_of(self._rest_of_response)
         events = await super()._receive_response()
+        self._now = time()
         if self._answer or self.flow.response or not self._is_handled:
             return events
         for place, event in enumerate(events):

@@ -33,7 +33,7 @@ class LaneTransport(asyncio.Transport):
     def __init__(self, lane: Lane, stream: Stream, names: dict[str, Any]) -> None:
         super().__init__(names)
         self._lane = lane
-        self._stream = stream
+        self._stream: Stream | None = stream
         self._readable = asyncio.Event()
         self._readable.set()
         self._ended = False
@@ -41,10 +41,9 @@ class LaneTransport(asyncio.Transport):
         self._draining: asyncio.Task[None] | None = None
         lane.patience = float("inf")  # the stream has its own
         lane.on_end = self._lose
-        self._reading = asyncio.create_task(self._read())
+        self._reading = asyncio.create_task(self._read(stream))
 
-    async def _read(self) -> None:
-        stream = self._stream
+    async def _read(self, stream: Stream) -> None:
         with suppress(PeerError):  # which `on_end` tells
             while not self._closing:
                 await self._readable.wait()
@@ -56,16 +55,16 @@ class LaneTransport(asyncio.Transport):
                         return
 
     def write(self, data: Any) -> None:
-        if self._closing or self._ended:
+        stream = self._stream
+        if self._closing or self._ended or stream is None:
             return
         self._lane.send(Data(bytes(data)))
         self._write_lane()
         if self._lane.is_full and self._draining is None:
-            self._stream.pause_writing()
-            self._draining = asyncio.create_task(self._drain())
+            stream.pause_writing()
+            self._draining = asyncio.create_task(self._drain(stream))
 
-    async def _drain(self) -> None:
-        stream = self._stream
+    async def _drain(self, stream: Stream) -> None:
         with suppress(PeerError):  # who reads learns it
             await self._lane.flush()
         self._draining = None
@@ -113,5 +112,7 @@ class LaneTransport(asyncio.Transport):
                 self._reading.cancel()
 
     def _tell_lost(self) -> None:
-        self._stream.connection_lost(None)
-        del self._stream  # as other transports do: or the two would hold each other until the garbage collector comes
+        # Let go of, as other transports do: or the two would hold each other until the garbage collector comes.
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.connection_lost(None)

@@ -47,16 +47,17 @@ class Upstream(Channel):
         self.used = 0
 
     @property
-    def reusable(self) -> bool:
-        """Can it take another request, as far as we can see from here?"""
-        codec = self.codec
-        return codec.cycle_done and codec.keep_alive and self.quiet
-
-    @property
     def quiet(self) -> bool:
         """A server that has ended, or sent what nobody asked for, is not asked again."""
-        stream = self.stream
-        return not (stream.ended or stream.write_ended or stream.has_data or self.codec.has_rest)
+        return self.stream.is_quiet and not self.codec.has_rest
+
+    def start_next_cycle(self) -> bool:
+        """Be ready for another request, if the server can take one, as far as we can see from here."""
+        codec = self.codec
+        if not (codec.keep_alive and codec.cycle_done and self.quiet):
+            return False
+        codec.start_next_cycle()
+        return True
 
     def may_repeat(self, method: bytes) -> bool:
         """A connection that was used before may just have been closed by the server; then a request that does no harm
@@ -107,13 +108,11 @@ class Upstreams:
         """What to ask `origin` on, if there is a connection that is idle, or has room; set as the flow's server
         connection.
         """
-        for upstream in self._idle[::-1]:
+        for upstream in reversed(self._idle):
             if upstream.origin != origin:
                 continue
             self._idle.remove(upstream)
             if upstream.quiet:
-                if upstream.used:
-                    upstream.codec.start_next_cycle()
                 flow.server_conn = upstream.connection
                 return upstream
             upstream.stream.close()
@@ -182,6 +181,7 @@ class Upstreams:
             origin.host,
             origin.port,
             self._services.streams,
+            self._services.resolver,
             seconds=settings.timeout_connect,
             own=self._services.own_addresses,
             mark=settings.mark,
@@ -236,7 +236,7 @@ class Upstreams:
         """Keep a connection for the next request, or close it if it cannot take one."""
         upstream.finish()
         if isinstance(upstream, Upstream):
-            if upstream.reusable:
+            if upstream.start_next_cycle():
                 self.keep(upstream)
             else:
                 upstream.close()

@@ -98,9 +98,9 @@ class RecordedClient:
     def target_of(self, head: RequestHead) -> Target:
         """Where the request goes. Raises RemoteError."""
         if head.version == b"HTTP/2":
-            return Target(self._origin, to_str(head.target), to_str(head.authority))
+            return Target(self._origin, head.target, to_str(head.authority))
         check_host(head)
-        return Target(self._origin, to_str(head.target))
+        return Target(self._origin, head.target)
 
     def write(self) -> None:
         """Nothing waits to be written."""

@@ -20,7 +20,7 @@ from ..model.message import Request
 from ..proxy.target import Origin
 from ..settings.replay import Place
 from ..wire.events import RequestHead
-from ..wire.head import CHUNKED, Fields, parse_request, write_request
+from ..wire.head import CHUNKED, Fields, Lines, parse_request, write_request
 from ..wire.hop import asks_for_upgrade, end_to_end, with_upgrade, without
 
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
@@ -72,7 +72,7 @@ def _is_sound(request: Request) -> bool:
     head = RequestHead(to_bytes(request.method), to_bytes(request.path), fields, b"HTTP/1.1")
     try:
         url.split_host_port(host_of(request), 0)
-        read = parse_request(write_request(head).removesuffix(b"\r\n"), Fields(len(fields)))
+        read = parse_request(write_request(head, Lines()), Fields(len(fields)))
     except (RemoteError, ValueError):
         return False
     same = (read.method, read.target, len(read.fields)) == (head.method, head.target, len(fields))
@@ -165,7 +165,7 @@ def _http2_head(request: Request, scheme: str, host: str) -> RequestHead:
     recorded = RequestHead(to_bytes(request.method), to_bytes(request.path), fields, b"HTTP/2")
     kept = without(end_to_end(recorded), {b"host", *_FRAMING})
     framing = CHUNKED if request.trailers else request.body.length
-    if framing > 0 or (not framing and b"content-length" in recorded.survey.values):
+    if framing > 0 or (not framing and b"content-length" in recorded.survey().values):
         kept.append((b"content-length", b"%d" % framing))
     head = RequestHead(recorded.method, recorded.target, kept, b"HTTP/2", 0, framing)  # in no stream of a client's
     head.scheme, head.authority = to_bytes(scheme), to_bytes(host)
@@ -174,7 +174,7 @@ def _http2_head(request: Request, scheme: str, host: str) -> RequestHead:
 
 def _hosted(fields: list[Field], host: bytes, recorded: RequestHead) -> list[Field]:
     """The fields with this Host where it stood, or first; HTTP/1.0 need not have one (RFC 9112 section 3.2)."""
-    hosts = recorded.survey.values.get(b"host")
+    hosts = recorded.survey().values.get(b"host")
     if hosts == [host]:
         return fields
     if not hosts:
@@ -187,7 +187,7 @@ def _hosted(fields: list[Field], host: bytes, recorded: RequestHead) -> list[Fie
 
 def _framed(fields: list[Field], request: Request, recorded: RequestHead) -> list[Field]:
     """The fields with one that frames the body that is sent (RFC 9112 section 6), in the place of those that did."""
-    found, length = recorded.survey.values, request.body.length
+    found, length = recorded.survey().values, request.body.length
     was_chunked = b"transfer-encoding" in found or bool(request.trailers)
     if was_chunked and recorded.version == b"HTTP/1.1":
         field = (b"Transfer-Encoding", b"chunked")

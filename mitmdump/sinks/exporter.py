@@ -12,14 +12,13 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from typing import Unpack
 
 from ..errors import OutputError
 from ..flowfile.raw import RawFlow
 from ..formats.base import Encoder, Format
 from ..model.flow import Flow, Part
 from ..model.message import Message
-from .filesink import FileSink, Options
+from .filesink import DEFAULTS, FileSink, Options
 from .gathering import Gathering
 from .output import Output
 
@@ -81,7 +80,7 @@ class Document:
 class Exporter(FileSink[Document]):
     """Writes files of a format."""
 
-    def __init__(self, path: str, format_: Format, **options: Unpack[Options]) -> None:
+    def __init__(self, path: str, format_: Format, options: Options = DEFAULTS) -> None:
         self._format = format_
         self._running = Gathering()
         self._left_out: Counter[str] = Counter()
@@ -90,7 +89,7 @@ class Exporter(FileSink[Document]):
                 f"cannot write {path}: {format_.name} has an end that is written again after each flow, which a "
                 "compressed file does not allow. Compress it afterwards"
             )
-        super().__init__(path, **options)
+        super().__init__(path, options)
 
     @property
     def notes(self) -> list[str]:
@@ -135,11 +134,10 @@ class Exporter(FileSink[Document]):
             super().close()
 
     def _add(self, flow: Flow) -> None:
-        file = self._file()
         with self._failing():
-            is_held = file.writer.add(flow)
-        if is_held:
-            self._whole(file)
+            file = self._file()
+            if file.writer.add(flow):
+                self._whole(file)
 
     def _begin(self, path: str, append: bool) -> tuple[Output, Document]:
         encoder = self._format.encoder()

@@ -7,59 +7,57 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Generic, TypedDict
+from dataclasses import dataclass
+from typing import Generic
 
 from ..errors import OutputError
 from .base import Sink
 from .output import Output
-from .series import File, Rotation, Series, W
+from .series import ONE_FILE, File, Rotation, Series, W
 
 
-class Options(TypedDict, total=False):
-    """What a FileSink can be told."""
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the files of a FileSink are written.
 
-    append: bool
-    fsync: bool
-    gathers: bool
-    rotation: Rotation | None
-    clock: Callable[[], float]
-    warn: Callable[[str], object]
+    With `append` an existing file is continued. With `gathers`, small flows that end at the same time may be written
+    together, when `settle` is called. `fsync` waits for the disk at the end of each flow. `clock` gives Unix seconds;
+    what goes wrong besides writing is told to `warn`.
+    """
+
+    append: bool = False
+    fsync: bool = False
+    gathers: bool = False
+    rotation: Rotation = ONE_FILE
+    clock: Callable[[], float] = time.time
+    warn: Callable[[str], object] = warnings.warn
+
+
+DEFAULTS = Options()
 
 
 class FileSink(Sink, ABC, Generic[W]):
     """A sink that writes the files of a series; what stands in them, its children know.
 
-    `path`: what strftime knows in it is filled in, "-" is stdout, an existing file is emptied, or with `append`
-    continued. With `gathers`, small flows that end at the same time may be written together, when `settle` is called.
-    `fsync` waits for the disk at the end of each flow. `clock` gives Unix seconds; what goes wrong besides
-    writing is told to `warn`. Raises OutputError where the file cannot be opened, and once when it can no longer be
-    written; after that the sink does nothing.
+    `path`: what strftime knows in it is filled in, "-" is stdout, an existing file is emptied, or continued. Raises
+    OutputError where the file cannot be opened, and once when it can no longer be written; after that the sink does
+    nothing.
     """
 
-    def __init__(
-        self,
-        path: str,
-        *,
-        append: bool = False,
-        fsync: bool = False,
-        gathers: bool = False,
-        rotation: Rotation | None = None,
-        clock: Callable[[], float] = time.time,
-        warn: Callable[[str], object] = warnings.warn,
-    ) -> None:
+    def __init__(self, path: str, options: Options = DEFAULTS) -> None:
         self.path = path
-        self._fsync = fsync
-        self._gathers = gathers and not (rotation and rotation.is_limited)  # which looks at the size after each flow
-        self._clock = clock
+        self._fsync = options.fsync
+        self._gathers = options.gathers and not options.rotation.is_limited  # which looks at the size after each flow
+        self._clock = options.clock
         self._failed = False
         self._series = Series(
             path,
             self._begin,
             self._finish,
-            append=append,
-            rotation=rotation or Rotation(),
-            clock=clock,
-            warn=warn,
+            append=options.append,
+            rotation=options.rotation,
+            clock=options.clock,
+            warn=options.warn,
         )
 
     @property
@@ -79,9 +77,13 @@ class FileSink(Sink, ABC, Generic[W]):
 
     def settle(self) -> None:
         """Write what was gathered."""
-        if not self._failed:
-            with self._failing():
-                self._series.settle()
+        if self._failed:
+            return
+        try:  # not `_failing`, which takes as long as all the rest here
+            self._series.settle()
+        except OutputError:
+            self._fail()
+            raise
 
     def tick(self, now: float) -> None:
         """See to the files."""
@@ -123,21 +125,14 @@ class FileSink(Sink, ABC, Generic[W]):
             raise
 
     def _file(self) -> File[W]:
-        """The file in which a flow begins."""
-        if self._series.current is not None:
-            return self._series.current
-        with self._failing():
-            return self._series.open()
+        """The file in which a flow begins. To be called likewise."""
+        return self._series.current or self._series.open()
 
     def _whole(self, file: File[W], *, was_running: bool = False) -> None:
-        """One more flow of this file is whole."""
-        try:  # not `_failing`, which takes as long as all the rest here
-            if self._fsync:
-                file.output.sync()
-            if was_running:
-                self._series.leave(file)
-            else:
-                self._series.count(file)
-        except OutputError:
-            self._fail()
-            raise
+        """One more flow of this file is whole. To be called where what fails is the end of the sink."""
+        if self._fsync:
+            file.output.sync()
+        if was_running:
+            self._series.leave(file)
+        else:
+            self._series.count(file)

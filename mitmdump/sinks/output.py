@@ -21,7 +21,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from ..errors import FlowFileError, OutputError
 
@@ -54,7 +54,7 @@ _REASONS = {errno.ELOOP: "it is a symbolic link", errno.EWOULDBLOCK: "another pr
 _GRACE = 1.0
 
 # As much is written in one call, as a rule: more gains nothing, and is there for a kill to lose.
-_GATHERED = 256 * 1024
+_GATHERED: Final = 256 * 1024
 
 # So much of a compressed file is looked at to see that it holds what is to be appended.
 _BEGINNING = 64 * 1024
@@ -97,12 +97,12 @@ class Output:
         self.resumed = False
         self.written = 0
         self.flows = 0
-        self._gathers = gathers
         self._gathered: list[bytes] = []
         self._gathered_size = 0
         self._gathered_flows: list[int] = []  # how many of the gathered were there when a flow was whole
         self._removed_since: float | None = None
         self._packer = _make_packer(path)
+        self._gathers = gathers and self._packer is None
         self._fd = _stdout() if path == "-" else self._open(path, resume)
         status = os.fstat(self._fd)
         self._identity = (status.st_dev, status.st_ino)
@@ -114,21 +114,23 @@ class Output:
 
     def write(self, data: bytes) -> None:
         """Write all of it, in one call of the system if that takes it. Raises OutputError."""
-        if self._packer is None:
-            if self._gathers:
-                self._gather(data)
-            else:
-                self._put(data)
+        if self._gathers:
+            self._gathered.append(data)
+            self._gathered_size += len(data)
+            if self._gathered_size > _GATHERED:
+                self.settle()
+        elif self._packer is None:
+            self._put(data)
         elif self._packer.add(data):
             self._flush()
 
-    def write_parts(self, *parts: bytes) -> None:
-        """Like `write`, of data in several parts: large ones are not joined where the system takes them as they are."""
+    def write_parts(self, front: bytes, data: bytes) -> None:
+        """Like `write`, of a large `data` with something before it: not joined where the system takes both."""
         if self._packer is None:
             self.settle()
-            self._put(*parts)
+            self._put(front, data)
         else:
-            self.write(b"".join(parts))
+            self.write(front + data)
 
     def settle(self) -> None:
         """Write what was gathered: all at once, or if that fails as much of it as there is room for.
@@ -244,12 +246,6 @@ class Output:
         except OSError as error:
             raise self._failed("write", error) from error
 
-    def _gather(self, data: bytes) -> None:
-        self._gathered.append(data)
-        self._gathered_size += len(data)
-        if self._gathered_size > _GATHERED:
-            self.settle()
-
     def _flush(self) -> None:
         """Write what the packer has gathered. If that fails, it is gone."""
         assert self._packer is not None
@@ -257,14 +253,14 @@ class Output:
         self._put(data)
         self.flows += flows
 
-    def _put(self, *parts: bytes) -> None:
-        written, size = 0, sum(map(len, parts))
+    def _put(self, data: bytes, more: bytes = b"") -> None:
+        written, size = 0, len(data) + len(more)
         try:
-            if len(parts) > 1:
-                written = os.writev(self._fd, parts)
+            if more:
+                written = os.writev(self._fd, (data, more))
             while written < size:
-                data = b"".join(parts)  # of one part this is no copy
-                written += os.write(self._fd, memoryview(data)[written:] if written else data)
+                whole = data + more if more else data
+                written += os.write(self._fd, memoryview(whole)[written:] if written else whole)
         except OSError as error:
             if written and self.is_regular:
                 self._cut_back(written)

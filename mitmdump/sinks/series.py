@@ -60,6 +60,9 @@ class Rotation(NamedTuple):
         return any(limit is not None for limit in (self.size, self.seconds, self.flows))
 
 
+ONE_FILE = Rotation()
+
+
 def _commands(command: str, warn: Callable[[str], object]) -> Commands:
     from .commands import Commands  # with all that starting programs takes, which few runs do
 

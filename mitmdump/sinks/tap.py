@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..errors import OutputError
 from ..filter import Needs, Stage
@@ -17,14 +17,14 @@ from ..model.body import Body
 from ..model.flow import Flow, Part
 from ..model.message import Message
 from .base import Sink
-from .spool import Spool
 
 if TYPE_CHECKING:
     from ..filter import Filter
+    from .spool import Spool
 
 # What a sink raises when it can take no more. Some loops below meet that by themselves, rather than with `Outlet.tell`,
 # because each small flow, or each piece of a large one, passes there.
-_FAILURES = (OSError, OutputError)
+_FAILURES: Final = (OSError, OutputError)
 BODIES = Needs.REQUEST_BODY | Needs.RESPONSE_BODY
 
 
@@ -40,11 +40,13 @@ class Tally:
     bytes: int = 0
     passed_through: int = 0
 
-    def count(self, flow: Flow, *, matched: bool) -> None:
+    def count(self, flow: Flow, matched: bool) -> None:
         """A flow has ended."""
         self.seen += 1
-        self.matched += matched
-        self.failed += flow.error is not None
+        if matched:
+            self.matched += 1
+        if flow.error is not None:
+            self.failed += 1
 
 
 class Outlet:
@@ -122,7 +124,7 @@ class Outlet:
     def put(self, flow: Flow, raw: RawFlow | None = None) -> None:
         """A whole flow, as it comes from a file; see `Sink.put`."""
         matched = (not self.filter or bool(self.filter.verdict(flow, Stage.END))) and self.admit()
-        self.tally.count(flow, matched=matched)
+        self.tally.count(flow, matched)
         for message in (flow.request, flow.response):
             self.tally.bytes += message.body.length if message else 0
         if matched:
@@ -161,13 +163,11 @@ class Tap:
         if self.wanted is not None:
             return
         filter_ = self._outlet.filter
-        if filter_ is None:
-            self.wanted = True
-        else:
+        wanted: bool | None = True
+        if filter_ is not None:
             self._show_spool()
-            self.wanted = filter_.verdict(self._flow, stage)
-        if self.wanted:
-            self.wanted = self._outlet.admit()
+            wanted = filter_.verdict(self._flow, stage)
+        self.wanted = self._outlet.admit() if wanted else wanted
         if self.wanted:
             self._accept()
         elif self.wanted is False:
@@ -195,9 +195,9 @@ class Tap:
         """The flow has ended."""
         if self.wanted is None:
             self.reached(Stage.END)
-        outlet, flow = self._outlet, self._flow
-        outlet.tally.count(flow, matched=bool(self.wanted))
-        if not self.wanted:
+        outlet, flow, wanted = self._outlet, self._flow, bool(self.wanted)
+        outlet.tally.count(flow, wanted)
+        if not wanted:
             return
         for sink in outlet.sinks:
             try:
@@ -232,11 +232,19 @@ class Tap:
                 outlet.fail(error, sink)
 
     def _give_message(self, message: Message) -> None:
-        self._outlet.tell(self._outlet.sinks, lambda sink: sink.message(self._flow, message))
+        outlet, flow = self._outlet, self._flow
+        for sink in outlet.sinks:
+            try:
+                sink.message(flow, message)
+            except _FAILURES as error:
+                outlet.fail(error, sink)
 
     def _keep(self, add: Callable[[Spool], None]) -> None:
         try:
-            self._spool = self._spool or Spool()
+            if self._spool is None:
+                from .spool import Spool  # here, as few runs need it
+
+                self._spool = Spool()
             add(self._spool)
         except OSError as error:
             self._outlet.fail(

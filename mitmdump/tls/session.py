@@ -37,6 +37,7 @@ _RECORD = 16 * 1024
 # as the connection is open. Four records, since smaller pieces cost time.
 PIECE = 64 * 1024
 _allocate = ffi.new_allocator(should_clear_after_alloc=False)
+_CHARS = ffi.typeof("char[]")
 
 
 class Session:
@@ -88,12 +89,14 @@ class Session:
 
     def handshake(self) -> None:
         """Go on with the handshake as far as the received bytes allow; starts it if it is for us to speak first."""
-        try:
-            self._connection.do_handshake()
-        except SSL.WantReadError:
-            return
-        except SSL.Error as error:
-            raise self._failed(error) from None
+        result = lib.SSL_do_handshake(self._ssl)
+        if result <= 0:
+            if lib.SSL_get_error(self._ssl, result) == lib.SSL_ERROR_WANT_READ:
+                return
+            try:
+                self._connection._raise_ssl_error(self._ssl, result)
+            except SSL.Error as error:
+                raise self._failed(error) from None
         self.established = True
         if self._verify:
             self.verification = self._verify(self._connection)
@@ -104,7 +107,7 @@ class Session:
             raise TlsError(self._failure)
         end = len(data)
         room = end + _RECORD
-        buffer, size = _allocate("char[]", room), 0
+        buffer, size = _allocate(_CHARS, room), 0
         for start in range(0, end, PIECE):
             if self.closed or self._failure:  # nothing counts after close_notify, or a fault
                 break
@@ -117,14 +120,15 @@ class Session:
         if self._on_data and size:
             self._on_data(self._connection)
             self._on_data = None
-        return bytes(ffi.buffer(buffer, size))
+        plain: bytes = ffi.unpack(buffer, size)
+        return plain
 
     def _read(self, buffer: Any, size: int, room: int) -> int:
         """Add all plaintext that is complete to the `size` bytes in the buffer, and return how many there are then: one
-        read for each record, until nothing is left to read from.
+        read for each record, which the buffer has always room for, until nothing is left to read from.
         """
-        ssl, waiting = self._ssl, True
-        while waiting or lib.SSL_pending(ssl):
+        ssl, waiting = self._ssl, 1
+        while waiting:
             result = lib.SSL_read(ssl, buffer + size, room - size)
             if result <= 0:
                 if lib.SSL_get_error(ssl, result) != lib.SSL_ERROR_WANT_READ:
@@ -152,9 +156,10 @@ class Session:
             raise TlsError(self._failure)
         if not self.established:
             raise LocalError("plaintext sent into a TLS session that is not established")
-        ssl, start, size, sent = self._ssl, ffi.from_buffer(data), len(data), 0
+        ssl, size, sent = self._ssl, len(data), 0
+        start: Any = data if type(data) is bytes and size <= _RECORD else ffi.from_buffer(data)
         while sent < size:  # a record at a time, as pyOpenSSL has it (SSL_MODE_ENABLE_PARTIAL_WRITE)
-            result = lib.SSL_write(ssl, start + sent, size - sent)
+            result = lib.SSL_write(ssl, start + sent if sent else start, size - sent)
             if result <= 0:
                 try:
                     self._connection._raise_ssl_error(ssl, result)
@@ -167,9 +172,10 @@ class Session:
         size = lib.BIO_get_mem_data(self._from_ssl, ffi.NULL)
         if not size:
             return b""
-        buffer = _allocate("char[]", size)
+        buffer = _allocate(_CHARS, size)
         lib.BIO_read(self._from_ssl, buffer, size)
-        return bytes(ffi.buffer(buffer))
+        ciphertext: bytes = ffi.unpack(buffer, size)
+        return ciphertext
 
     def close(self) -> None:
         """End our direction: close_notify is the last that `take` gives. The peer may go on sending."""

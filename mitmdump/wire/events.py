@@ -42,53 +42,65 @@ class Survey:
     """What a head's fields say of where the message goes and where it ends, found in one pass over them.
 
     `values` are those of the DECISIVE fields that are here, by lower-case name; `options` is what Connection lists, in
-    lower case (RFC 9110 section 7.6.1). A head that says word for word what the one before it said shares its survey,
-    so `passed` is kept here, too: the fields that go on to the next hop, once somebody has found them (`hop`).
+    lower case (RFC 9110 section 7.6.1), and `closes`: "close" is one of them.
+
+    A head that says word for word what the one before it said shares its survey. So what others have found out is kept
+    here, too: `announced`, what the fields say of the body (`head`); `host`, the Host that was found good (`target`),
+    "" before that; and `passed`, the fields that go on to the next hop (`hop`).
     """
 
-    __slots__ = ("options", "passed", "values")
+    __slots__ = ("announced", "closes", "host", "options", "passed", "values")
 
     def __init__(self, fields: list[Field]) -> None:
         self.values: dict[bytes, list[bytes]] = {}
-        self.passed: list[Field] | None = None
         for name, value in fields:
             lower = name.lower()
             if lower in DECISIVE:
                 self.values.setdefault(lower, []).append(value)
         listed = self.values.get(b"connection")
         self.options = _options(b",".join(listed)) if listed else _NO_OPTIONS
+        self.closes = b"close" in self.options
+        self.announced: int | None = None
+        self.host = ""
+        self.passed: list[Field] | None = None
 
 
 def _options(listed: bytes) -> frozenset[bytes]:
-    return frozenset(option.strip(b" \t").lower() for option in listed.split(b",")) - _NO_OPTION
+    return frozenset([option.strip(b" \t").lower() for option in listed.split(b",")]) - _NO_OPTION
 
 
 _NO_OPTION = frozenset({b""})
 _NO_OPTIONS: frozenset[bytes] = frozenset()
 
+# The events of every exchange have an __init__ of their own: one that is generated stays interpreted where the rest is
+# machine code, and takes ten times as long.
 
-class _Surveyed:
-    """What request and response heads share: `survey`, which is made when it is first asked for.
 
-    From then on the fields are not to be changed.
+@dataclass(init=False)
+class Head:
+    """What request and response heads share.
+
+    `framing` is what body follows (see `head`); None: what the fields say, which the codec finds out. `known` is the
+    survey, as soon as somebody has asked for it; from then on the fields are not to be changed.
     """
 
-    __slots__ = ()
     fields: list[Field]
+    version: bytes
+    stream_id: int
+    framing: int | None
+    known: Survey | None = field(repr=False, compare=False)
 
-    def __getattr__(self, name: str) -> Survey:
-        """Called where the slot is still empty; who finds it filled, as nearly everybody does, finds it without us."""
-        if name != "survey":
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        self.survey = survey = Survey(self.fields)  # type: ignore[misc]  # the slot is in the classes below
-        return survey
+    def survey(self) -> Survey:
+        """What the fields say."""
+        known = self.known
+        if known is None:
+            known = self.known = Survey(self.fields)
+        return known
 
 
-@dataclass(slots=True)
-class RequestHead(_Surveyed):
+@dataclass(init=False)
+class RequestHead(Head):
     """A request line and its header fields.
-
-    `framing` is what body follows (see `head`); None: what the fields say, which the codec finds out.
 
     In HTTP/2 (version b"HTTP/2") the target is :path, or of a plain CONNECT the authority; `scheme` and `authority` are
     what HTTP/1 has in its target or not at all; `protocol` is what an extended CONNECT wants to speak (RFC 8441).
@@ -96,54 +108,89 @@ class RequestHead(_Surveyed):
 
     method: bytes
     target: bytes
-    fields: list[Field]
-    version: bytes = b"HTTP/1.1"
-    stream_id: int = 1
-    framing: int | None = None
-    survey: Survey = field(init=False, repr=False, compare=False)
-    scheme: bytes = b""
-    authority: bytes = b""
-    protocol: bytes = b""
+    scheme: bytes
+    authority: bytes
+    protocol: bytes
+
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        fields: list[Field],
+        version: bytes = b"HTTP/1.1",
+        stream_id: int = 1,
+        framing: int | None = None,
+        scheme: bytes = b"",
+        authority: bytes = b"",
+        protocol: bytes = b"",
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.fields = fields
+        self.version = version
+        self.stream_id = stream_id
+        self.framing = framing
+        self.scheme = scheme
+        self.authority = authority
+        self.protocol = protocol
+        self.known = None
 
 
-@dataclass(slots=True)
-class ResponseHead(_Surveyed):
+@dataclass(init=False)
+class ResponseHead(Head):
     """A status line and its header fields; a status of 1xx (but 101) is not final, another head follows.
 
-    `framing` as in a request.
+    `is_final`: this is the answer itself. 101 is: nothing else of HTTP follows (RFC 9110 section 15.2.2).
     """
 
     status: int
-    fields: list[Field]
-    reason: bytes = b""
-    version: bytes = b"HTTP/1.1"
-    stream_id: int = 1
-    framing: int | None = None
-    survey: Survey = field(init=False, repr=False, compare=False)
+    reason: bytes
+    is_final: bool = field(repr=False, compare=False)
 
-    @property
-    def is_final(self) -> bool:
-        """Is this the answer itself? 101 is: nothing else of HTTP follows (RFC 9110 section 15.2.2)."""
-        return self.status >= 200 or self.status == 101
+    def __init__(
+        self,
+        status: int,
+        fields: list[Field],
+        reason: bytes = b"",
+        version: bytes = b"HTTP/1.1",
+        stream_id: int = 1,
+        framing: int | None = None,
+    ) -> None:
+        self.status = status
+        self.fields = fields
+        self.reason = reason
+        self.version = version
+        self.stream_id = stream_id
+        self.framing = framing
+        self.known = None
+        self.is_final = status >= 200 or status == 101
 
 
-@dataclass(slots=True)
+@dataclass(init=False)
 class Data:
     """A piece of a body; its borders mean nothing."""
 
     data: bytes
-    stream_id: int = 1
+    stream_id: int
+
+    def __init__(self, data: bytes, stream_id: int = 1) -> None:
+        self.data = data
+        self.stream_id = stream_id
 
 
-@dataclass(slots=True)
+@dataclass(init=False)
 class End:
     """The message is complete; `trailers` are the fields that came after a chunked body. Not to be changed."""
 
-    trailers: list[Field] | None = None
-    stream_id: int = 1
+    trailers: list[Field] | None
+    stream_id: int
+
+    def __init__(self, trailers: list[Field] | None = None, stream_id: int = 1) -> None:
+        self.trailers = trailers
+        self.stream_id = stream_id
 
 
-@dataclass(slots=True)
+@dataclass
 class Reset:
     """A stream of HTTP/2 ended before its time: nothing more comes of it, and nothing more can be sent.
 
@@ -158,7 +205,7 @@ class Reset:
     unprocessed: bool = False
 
 
-@dataclass(slots=True)
+@dataclass
 class GoAway:
     """The peer of an HTTP/2 connection takes no more streams; those up to `last_stream_id` go on.
 

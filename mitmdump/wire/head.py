@@ -10,11 +10,11 @@ finds fewer fields than there are lines does `_blame` look for the line and the 
 from __future__ import annotations
 
 import re
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from ..errors import RemoteError
 from ..model.headers import Field, to_str
-from .events import RequestHead, ResponseHead, Survey
+from .events import Head, RequestHead, ResponseHead, Survey
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # Visible characters, space, tab and obs-text (RFC 9110 section 5.5): no NUL, CR, LF nor any other control character.
@@ -38,11 +38,15 @@ _ENOUGH_OF_A_LINE = 8000
 # What a client that speaks HTTP/2 begins with (RFC 9113 section 3.4): to HTTP/1 a request that nobody would send.
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-# Bytes of fields that are remembered of each connection while it waits for its next head.
-_REMEMBERED = 4096
+# Bytes of a head, or of its fields, that are remembered of each connection while it waits for its next head.
+_REMEMBERED: Final = 4096
 
 # What a body's framing is, besides a number of bytes.
-CHUNKED, UNTIL_CLOSE, SWITCHED = -1, -2, -3
+CHUNKED: Final = -1
+UNTIL_CLOSE: Final = -2
+SWITCHED: Final = -3
+# What the fields of a message without any framing announce.
+_NOTHING: Final = -4
 
 NO_BODY_STATUS = frozenset({204, 304})
 
@@ -67,35 +71,47 @@ def starts_like_http2(data: bytes) -> bool:
 
 
 class Fields:
-    """Parses the fields of one peer's heads, and remembers the last ones.
+    """Parses the fields of one peer's heads, and remembers its last head.
 
     A peer says nearly the same in every head, as HTTP/2's compression knows (RFC 7541): often it is word for word what
-    it said before, and then comparing is all there is to do.
+    it said before, or differs in the first line only, and then comparing is all there is to do.
     """
 
-    __slots__ = ("_block", "_fields", "_max", "_survey")
+    __slots__ = ("_block", "_fields", "_max", "_survey", "request", "response", "whole")
 
     def __init__(self, max_fields: int) -> None:
         self._max = max_fields
         self._block: bytes | None = None
         self._fields: list[Field] = []
         self._survey = Survey([])
+        self.whole = b""  # the last head, and what it was
+        self.request: RequestHead | None = None
+        self.response: ResponseHead | None = None
 
-    def parse(self, block: bytes, head: RequestHead | ResponseHead, peer: str, status: int) -> None:
+    def parse(self, block: bytes, head: Head, peer: str, status: int) -> None:
         """Give a head the fields in `block`. Raises RemoteError with `status`."""
         if block == self._block:
-            head.fields, head.survey = self._fields.copy(), self._survey
+            head.fields, head.known = self._fields.copy(), self._survey
             return
         head.fields = parse_fields(block, self._max, peer, status)
         if len(block) <= _REMEMBERED:
-            self._block, self._fields, self._survey = block, head.fields.copy(), head.survey
+            self._block, self._fields, self._survey = block, head.fields.copy(), head.survey()
+            self.whole = b""
+
+    def again(self) -> list[Field]:
+        """The fields of the last head."""
+        return self._fields.copy()
 
 
 def parse_request(block: bytes, fields: Fields) -> RequestHead:
-    """Parse a request head, from its first byte to the CRLF of its last field (the empty line is not part of it).
+    """Parse a request head, from its first byte to the empty line.
 
     Its `framing` is set. Raises RemoteError (400, 431, or 505 for a version that is not HTTP/1.0 or 1.1).
     """
+    if block == fields.whole and (last := fields.request):
+        head = RequestHead(last.method, last.target, fields.again(), last.version, 1, last.framing)
+        head.known = last.known
+        return head
     match = _REQUEST_LINE.match(block)
     if not match:
         if _OTHER_VERSION.match(block.partition(b"\r\n")[0]):
@@ -104,22 +120,30 @@ def parse_request(block: bytes, fields: Fields) -> RequestHead:
     method, target, version = match.groups()
     head = RequestHead(method, target, [], version)
     try:
-        fields.parse(block[match.end() :], head, "client", 400)
+        fields.parse(block[match.end() : -2], head, "client", 400)
         head.framing = request_framing(head)
     except RemoteError as error:
         error.head = head
         raise
+    if len(block) <= _REMEMBERED:
+        fields.whole, fields.request = block, head
     return head
 
 
 def parse_response(block: bytes, fields: Fields) -> ResponseHead:
-    """Parse a response head likewise. Raises RemoteError (502)."""
+    """Parse a response head likewise, but for its `framing`. Raises RemoteError (502)."""
+    if block == fields.whole and (last := fields.response):
+        head = ResponseHead(last.status, fields.again(), last.reason, last.version)
+        head.known = last.known
+        return head
     match = _STATUS_LINE.match(block)
     if not match:
         raise RemoteError("the server's status line is not 'HTTP/1.1 200 reason'", 502)
     version, status, reason = match.groups()
     head = ResponseHead(int(status), [], reason or b"", version)
-    fields.parse(block[match.end() :], head, "server", 502)
+    fields.parse(block[match.end() : -2], head, "server", 502)
+    if len(block) <= _REMEMBERED:
+        fields.whole, fields.response = block, head
     return head
 
 
@@ -130,7 +154,9 @@ def parse_fields(block: bytes, max_fields: int, peer: str, status: int) -> list[
         _blame(block, peer, status)
     if len(fields) > max_fields:
         raise RemoteError(f"the {peer} sent more than {max_fields} header fields", 431 if status == 400 else status)
-    if b" \r" in block or b"\t\r" in block:  # white space after a value is not part of it (RFC 9110 section 5.5)
+    # White space after a value is not part of it (RFC 9110 section 5.5). To ask for bytes in bytes with `in` costs an
+    # exception that nobody sees.
+    if block.find(b" \r") >= 0 or block.find(b"\t\r") >= 0:
         fields = [(name, value.rstrip(b" \t")) for name, value in fields]
     return fields
 
@@ -162,31 +188,49 @@ def has_bare_lf(data: bytes, start: int) -> bool:
 
 
 def write_fields(fields: list[Field]) -> bytes:
-    """Trailer fields as lines, and the empty line behind them."""
+    """Fields as lines, and the empty line behind them."""
     return b"\r\n".join([*map(b": ".join, fields), b"", b""]) if fields else b"\r\n"
 
 
-def write_request(head: RequestHead) -> bytes:
+class Lines:
+    """Writes the fields of the heads that go to one peer, and remembers the last ones, as `Fields` does."""
+
+    __slots__ = ("_fields", "_lines")
+
+    def __init__(self) -> None:
+        self._fields: list[Field] = []
+        self._lines = b"\r\n"
+
+    def of(self, fields: list[Field]) -> bytes:
+        """The fields as `write_fields` writes them."""
+        if fields == self._fields:
+            return self._lines
+        lines = write_fields(fields)
+        if len(lines) <= _REMEMBERED:
+            self._fields, self._lines = fields.copy(), lines
+        return lines
+
+
+def write_request(head: RequestHead, lines: Lines) -> bytes:
     """A request head as bytes, with its empty line."""
-    line = b"%b %b %b" % (head.method, head.target, head.version)
-    return b"\r\n".join([line, *map(b": ".join, head.fields), b"", b""])
+    return b"%b %b %b\r\n%b" % (head.method, head.target, head.version, lines.of(head.fields))
 
 
-def write_response(head: ResponseHead) -> bytes:
+def write_response(head: ResponseHead, lines: Lines) -> bytes:
     """A response head as bytes, with its empty line."""
-    line = b"%b %d %b" % (head.version, head.status, head.reason)
-    return b"\r\n".join([line, *map(b": ".join, head.fields), b"", b""])
+    return b"%b %d %b\r\n%b" % (head.version, head.status, head.reason, lines.of(head.fields))
 
 
 def keeps_alive(head: RequestHead | ResponseHead) -> bool:
     """May another message follow on this connection? (RFC 9112 section 9.3)"""
-    options = head.survey.options
-    return b"close" not in options if head.version == b"HTTP/1.1" else b"keep-alive" in options
+    survey = head.survey()
+    return not survey.closes if head.version == b"HTTP/1.1" else b"keep-alive" in survey.options
 
 
 def request_framing(head: RequestHead) -> int:
     """What body follows a request head: a number of bytes or CHUNKED. Raises RemoteError (400)."""
-    return _announced(head, "client", 400, default=0)
+    announced = _announced(head, "client", 400)
+    return 0 if announced == _NOTHING else announced
 
 
 def response_framing(head: ResponseHead, request_method: bytes) -> int:
@@ -195,7 +239,7 @@ def response_framing(head: ResponseHead, request_method: bytes) -> int:
     The steps of RFC 9112 section 6.3, but that a message whose fields contradict each other is refused first, even
     where it has no body: its fields are forwarded, and the next reader may not know of that. Raises RemoteError (502).
     """
-    announced = _announced(head, "server", 502, default=UNTIL_CLOSE)
+    announced = _announced(head, "server", 502)
     status = head.status
     if status == 101:
         return SWITCHED
@@ -203,23 +247,30 @@ def response_framing(head: ResponseHead, request_method: bytes) -> int:
         return 0
     if request_method == b"CONNECT" and status < 300:  # step 2
         return SWITCHED
-    return announced  # steps 3 to 8
+    return UNTIL_CLOSE if announced == _NOTHING else announced  # steps 3 to 8
 
 
-def _announced(head: RequestHead | ResponseHead, peer: str, status: int, default: int) -> int:
-    """What Transfer-Encoding and Content-Length say, `default` if neither is there."""
-    values = head.survey.values
-    lengths = values.get(b"content-length")
-    if codings := values.get(b"transfer-encoding"):  # steps 3 and 4
+def _announced(head: Head, peer: str, status: int) -> int:
+    """What Transfer-Encoding and Content-Length say, _NOTHING if neither is there. Raises RemoteError with `status`."""
+    survey = head.survey()
+    announced = survey.announced
+    if announced is None:
+        announced = survey.announced = _find_announced(survey, peer, status)
+    if announced == CHUNKED and head.version == b"HTTP/1.0":
+        raise RemoteError(f"the {peer} sent Transfer-Encoding in an HTTP/1.0 message", status)
+    return announced
+
+
+def _find_announced(survey: Survey, peer: str, status: int) -> int:
+    lengths = survey.values.get(b"content-length")
+    if codings := survey.values.get(b"transfer-encoding"):  # steps 3 and 4
         if lengths:
             raise RemoteError(f"the {peer} sent both Content-Length and Transfer-Encoding", status)
-        if head.version == b"HTTP/1.0":
-            raise RemoteError(f"the {peer} sent Transfer-Encoding in an HTTP/1.0 message", status)
         if len(codings) > 1 or codings[0].lower() != b"chunked":
             raise RemoteError(f"the {peer} sent a Transfer-Encoding other than 'chunked'", status)
         return CHUNKED
     if not lengths:  # steps 7 and 8
-        return default
+        return _NOTHING
     if len(lengths) > 1 and len(set(lengths)) > 1:  # step 5
         raise RemoteError(f"the {peer} sent differing Content-Length fields", status)
     if not _DIGITS.match(lengths[0]):

@@ -45,7 +45,7 @@ def asks_for_upgrade(head: RequestHead | ResponseHead) -> bool:
 
     In HTTP/2 it cannot say so; where it does, it is what we have made of an extended CONNECT.
     """
-    survey = head.survey
+    survey = head.survey()
     return b"upgrade" in survey.values and head.version != b"HTTP/1.0" and b"upgrade" in survey.options
 
 
@@ -54,7 +54,7 @@ def end_to_end(head: RequestHead | ResponseHead) -> list[Field]:
 
     The list is shared by all heads that say the same, and is not to be changed.
     """
-    survey = head.survey
+    survey = head.survey()
     if survey.passed is None:
         survey.passed = _end_to_end(head.fields, survey, _HTTP2 if head.version == b"HTTP/2" else _HOP_BY_HOP)
     return survey.passed
@@ -71,7 +71,7 @@ def _end_to_end(fields: list[Field], survey: Survey, hop_by_hop: frozenset[bytes
 
 def with_upgrade(head: RequestHead | ResponseHead) -> list[Field]:
     """Like `end_to_end`, but what belongs to a switch of protocols goes on too, each field in its place."""
-    survey = head.survey
+    survey = head.survey()
     options = survey.options & _SWITCHING
     passed = set(end_to_end(head))
     kept: list[Field] = []

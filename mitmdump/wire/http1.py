@@ -17,8 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum, auto
-from typing import Any, NoReturn
+from typing import Final, NoReturn
 
 from ..errors import LocalError, RemoteError
 from .events import Data, End, Event, RequestHead, ResponseHead, Role
@@ -28,6 +27,7 @@ from .head import (
     TEXT,
     UNTIL_CLOSE,
     Fields,
+    Lines,
     has_bare_lf,
     keeps_alive,
     parse_fields,
@@ -60,22 +60,22 @@ class Limits:
     chunk_line: int = 4096
 
 
-class State(IntEnum):
-    """Where one direction of a connection stands."""
+# Where one direction of a connection stands. Plain numbers: to look up a member of an Enum takes CPython 3.11 longer
+# than to compare a whole head with the last one.
+_HEAD: Final = 0
+_LENGTH: Final = 1
+_SIZE: Final = 2
+_CHUNK: Final = 3
+_CHUNK_END: Final = 4
+_TRAILERS: Final = 5
+_UNTIL_CLOSE: Final = 6
+_DONE: Final = 7  # what comes now is of the next cycle
+_SWITCHED: Final = 8
+_NAMES = ("HEAD", "LENGTH", "SIZE", "CHUNK", "CHUNK_END", "TRAILERS", "UNTIL_CLOSE", "DONE", "SWITCHED")
 
-    HEAD = auto()
-    LENGTH = auto()
-    SIZE = auto()
-    CHUNK = auto()
-    CHUNK_END = auto()
-    TRAILERS = auto()
-    UNTIL_CLOSE = auto()
-    DONE = auto()
-    SWITCHED = auto()
-
-
+_STATE_OF_FRAMING = {CHUNKED: _SIZE, UNTIL_CLOSE: _UNTIL_CLOSE, SWITCHED: _SWITCHED, 0: _DONE}
 _END = End()
-_STATE_OF_FRAMING = {CHUNKED: State.SIZE, UNTIL_CLOSE: State.UNTIL_CLOSE, SWITCHED: State.SWITCHED, 0: State.DONE}
+_CR: Final = 13
 
 
 class Http1:
@@ -88,24 +88,26 @@ class Http1:
     def __init__(self, role: Role, limits: Limits | None = None) -> None:
         self.role = role
         self.limits = limits or Limits()
-        self.peer = "client" if role is Role.SERVER else "server"
-        self._fault = 400 if role is Role.SERVER else 502
+        self._is_server = role is Role.SERVER
+        self.peer = "client" if self._is_server else "server"
+        self._fault = 400 if self._is_server else 502
         self._fields = Fields(self.limits.fields)
+        self._lines = Lines()
         self._buffer = b""
         self._out: list[bytes] = []
         self._searched = 0  # how much of the buffer is known not to hold the end of a head
         self._missing = 0  # bytes still to come of a body of known length, or of a chunk
         self._length = 0
         self._method = b""
-        self._reading = State.HEAD
-        self._writing = State.HEAD
+        self._reading = _HEAD
+        self._writing = _HEAD
         self._unsent = 0
         self.keep_alive = True
 
     @property
     def idle(self) -> bool:
         """Between two messages, with nothing of the next one here."""
-        return self._reading is State.HEAD and not self._buffer
+        return self._reading == _HEAD and not self._buffer
 
     @property
     def has_rest(self) -> bool:
@@ -115,13 +117,14 @@ class Http1:
     @property
     def cycle_done(self) -> bool:
         """Have a request and its response passed completely?"""
-        return self._reading is State.DONE and self._writing is State.DONE
+        return self._reading == _DONE and self._writing == _DONE
 
     def start_next_cycle(self) -> None:
         """Be ready for the next request and its response. Raises LocalError while one is still in the works."""
-        if not self.cycle_done:
-            raise LocalError(f"a cycle is not over: reading {self._reading.name}, writing {self._writing.name}")
-        self._reading = self._writing = State.HEAD
+        if self._reading != _DONE or self._writing != _DONE:
+            reading, writing = _NAMES[self._reading], _NAMES[self._writing]
+            raise LocalError(f"a cycle is not over: reading {reading}, writing {writing}")
+        self._reading = self._writing = _HEAD
         self._method = b""
 
     def rest(self) -> bytes:
@@ -138,8 +141,8 @@ class Http1:
         events: list[Event] = []
         at, end = 0, len(data)
         try:
-            while at < end and (read := _READERS[self._reading]):
-                after = read(self, data, at, events)
+            while at < end and self._reading < _DONE:
+                after = _READERS[self._reading](self, data, at, events)
                 if after < 0:
                     break
                 at = after
@@ -153,17 +156,17 @@ class Http1:
 
     def eof(self) -> list[Event]:
         """The peer will send no more. Raises RemoteError if that cuts a message short."""
-        if self._reading is State.UNTIL_CLOSE:
-            self._reading = State.DONE
+        if self._reading == _UNTIL_CLOSE:
+            self._reading = _DONE
             return [_END]
-        if _READERS[self._reading] is None:
+        if self._reading >= _DONE:
             return []
-        if self._reading is not State.HEAD:
+        if self._reading != _HEAD:
             got = f" after {self._length - self._missing} of {self._length} bytes" if self._length else ""
             raise RemoteError(f"the {self.peer} closed the connection inside a message body{got}", self._fault)
         if self._buffer:
             raise RemoteError(f"the {self.peer} closed the connection inside a message head", self._fault)
-        if self.role is Role.CLIENT and self._writing is not State.HEAD:
+        if not self._is_server and self._writing != _HEAD:
             raise RemoteError("the server closed the connection without a response", self._fault)
         return []
 
@@ -171,27 +174,37 @@ class Http1:
     # all here yet.
 
     def _read_head(self, data: bytes, at: int, events: list[Event]) -> int:
-        if self.role is Role.SERVER:
-            if data.startswith(b"\r\n", at):
+        if self._is_server:
+            if data[at] == _CR and data.startswith(b"\r\n", at):
                 return at + 2  # RFC 9112 section 2.2: an empty line before a request line is ignored
-        elif self._writing is State.HEAD:
+        elif self._writing == _HEAD:
             raise RemoteError("the server sent a response that nobody asked for", 502)
-        end = self._find_end(data, at)
-        if end < 0:
+        block = self._find_head(data, at)
+        if not block:
             return -1
-        if self.role is Role.SERVER:
-            self._begin_request(parse_request(data[at : end + 2], self._fields), events)
+        if self._is_server:
+            self._begin_request(parse_request(block, self._fields), events)
         else:
-            self._begin_response(parse_response(data[at : end + 2], self._fields), events)
-        return end + 4
+            self._begin_response(parse_response(block, self._fields), events)
+        return at + len(block)
+
+    def _find_head(self, data: bytes, at: int) -> bytes:
+        """The head at `at`, with its empty line; b"" if that is still to come."""
+        last = self._fields.whole
+        if last and data.startswith(last, at):  # nothing need be looked for
+            self._searched = 0
+            return last
+        end = self._find_end(data, at)
+        return data[at : end + 4] if end >= 0 else b""
 
     def _begin_request(self, head: RequestHead, events: list[Event]) -> None:
-        assert head.framing is not None
+        framing = head.framing
+        assert framing is not None
         self._method = head.method
         # A proxy keeps no connection to an HTTP/1.0 client open (RFC 9112 section 9.3).
         self.keep_alive = head.version == b"HTTP/1.1" and keeps_alive(head)
         events.append(head)
-        self._expect(head.framing, events)
+        self._expect(framing, events)
 
     def _begin_response(self, head: ResponseHead, events: list[Event]) -> None:
         head.framing = framing = response_framing(head, self._method)
@@ -203,7 +216,7 @@ class Http1:
     def _expect(self, framing: int, events: list[Event]) -> None:
         """A head was read, and so much body is to follow."""
         if framing > 0:
-            self._reading = State.LENGTH
+            self._reading = _LENGTH
             self._length = self._missing = framing
             return
         self._reading = _STATE_OF_FRAMING[framing]
@@ -231,9 +244,9 @@ class Http1:
         return -1
 
     def _refuse_head(self, data: bytes, at: int) -> NoReturn:
-        if self.role is Role.CLIENT:
+        if not self._is_server:
             what, status = "message head", self._fault
-        elif self._reading is State.HEAD and data.find(b"\r\n", at, at + self.limits.head) < 0:
+        elif self._reading == _HEAD and data.find(b"\r\n", at, at + self.limits.head) < 0:
             what, status = "request line", 414
         else:
             what, status = "message head", 431
@@ -242,7 +255,7 @@ class Http1:
     def _read_length(self, data: bytes, at: int, events: list[Event]) -> int:
         at = self._pass_on(data, at, events)
         if not self._missing:
-            self._reading = State.DONE
+            self._reading = _DONE
             events.append(_END)
         return at
 
@@ -254,13 +267,13 @@ class Http1:
         if not match:
             raise RemoteError(f"the {self.peer} sent a bad chunk size", self._fault)
         self._missing = int(match[1], 16)
-        self._reading = State.CHUNK if self._missing else State.TRAILERS
+        self._reading = _CHUNK if self._missing else _TRAILERS
         return end + 2
 
     def _read_chunk(self, data: bytes, at: int, events: list[Event]) -> int:
         at = self._pass_on(data, at, events)
         if not self._missing:
-            self._reading = State.CHUNK_END
+            self._reading = _CHUNK_END
         return at
 
     def _pass_on(self, data: bytes, at: int, events: list[Event]) -> int:
@@ -274,7 +287,7 @@ class Http1:
 
     def _read_chunk_end(self, data: bytes, at: int, _: list[Event]) -> int:
         if data.startswith(b"\r\n", at):
-            self._reading = State.SIZE
+            self._reading = _SIZE
             return at + 2
         if data.startswith(b"\r", at) and len(data) - at == 1:
             return -1
@@ -282,7 +295,7 @@ class Http1:
 
     def _read_trailers(self, data: bytes, at: int, events: list[Event]) -> int:
         if data.startswith(b"\r\n", at):
-            self._reading = State.DONE
+            self._reading = _DONE
             events.append(_END)
             return at + 2
         if data.endswith(b"\r") and len(data) - at == 1:
@@ -291,7 +304,7 @@ class Http1:
         if end < 0:
             return -1
         fields = parse_fields(data[at : end + 2], self.limits.fields, self.peer, self._fault)
-        self._reading = State.DONE
+        self._reading = _DONE
         events.append(End(fields))
         return end + 4
 
@@ -303,7 +316,14 @@ class Http1:
 
     def send(self, event: Event) -> None:
         """Queue an event's bytes. The fields of a head decide how the body behind it is framed."""
-        _WRITERS[type(event)](self, event)
+        if isinstance(event, Data):
+            self._send_data(event.data)
+        elif isinstance(event, End):
+            self._send_end(event)
+        elif isinstance(event, ResponseHead):
+            self._send_response(event)
+        else:
+            self._send_request(event)
 
     def take(self) -> bytes:
         """The bytes to be written now."""
@@ -315,56 +335,55 @@ class Http1:
     @property
     def response_started(self) -> bool:
         """Has a final response head gone out (or in)? Then it is too late for another one."""
-        return (self._writing if self.role is Role.SERVER else self._reading) is not State.HEAD
+        return (self._writing if self._is_server else self._reading) != _HEAD
 
     @property
     def sends_until_close(self) -> bool:
         """Is what we are sending ended by closing the connection only?"""
-        return self._writing is State.UNTIL_CLOSE
+        return self._writing == _UNTIL_CLOSE
 
     def _send_request(self, head: RequestHead) -> None:
         if head.version == _HTTP2:
             head = request_to_http1(head)
         self._method = head.method
         self._announce(request_framing(head) if head.framing is None else head.framing)
-        self._out.append(write_request(head))
+        self._out.append(write_request(head, self._lines))
 
     def _send_response(self, head: ResponseHead) -> None:
         if head.version == _HTTP2:
             head = response_to_http1(head, self._method)
         if head.is_final:
             self._announce(response_framing(head, self._method) if head.framing is None else head.framing)
-        self._out.append(write_response(head))
+        self._out.append(write_response(head, self._lines))
 
     def _announce(self, framing: int) -> None:
-        if self._writing is not State.HEAD:
+        if self._writing != _HEAD:
             raise LocalError("a second head in one cycle")
         if framing > 0:
-            self._writing, self._unsent = State.LENGTH, framing
+            self._writing, self._unsent = _LENGTH, framing
         else:
             self._writing, self._unsent = _STATE_OF_FRAMING[framing], 0
 
-    def _send_data(self, event: Data) -> None:
-        data = event.data
-        if self._writing is State.LENGTH:
+    def _send_data(self, data: bytes) -> None:
+        if self._writing == _LENGTH:
             self._unsent -= len(data)
             if self._unsent < 0:
                 raise LocalError("a body longer than its Content-Length")
-        elif self._writing is State.SIZE:
+        elif self._writing == _SIZE:
             if data:  # an empty chunk would be the last one
                 self._out.append(b"%x\r\n%b\r\n" % (len(data), data))
             return
-        elif self._writing is not State.UNTIL_CLOSE:
-            raise LocalError(f"body bytes in state {self._writing.name}")
+        elif self._writing != _UNTIL_CLOSE:
+            raise LocalError(f"body bytes in state {_NAMES[self._writing]}")
         self._out.append(data)
 
     def _send_end(self, end: End) -> None:
-        if self._writing is State.SIZE:
+        if self._writing == _SIZE:
             self._out.append(b"0\r\n" + write_fields(end.trailers or []))
-        elif self._writing is State.LENGTH and self._unsent:
+        elif self._writing == _LENGTH and self._unsent:
             raise LocalError("a body shorter than its Content-Length")
-        if self._writing is not State.UNTIL_CLOSE:
-            self._writing = State.DONE
+        if self._writing != _UNTIL_CLOSE:
+            self._writing = _DONE
 
 
 def _coalesce(events: list[Event]) -> list[Event]:
@@ -383,21 +402,12 @@ def _coalesce(events: list[Event]) -> list[Event]:
     return joined
 
 
-_READERS: dict[State, Callable[[Http1, bytes, int, list[Event]], int] | None] = {
-    State.HEAD: Http1._read_head,
-    State.LENGTH: Http1._read_length,
-    State.SIZE: Http1._read_size,
-    State.CHUNK: Http1._read_chunk,
-    State.CHUNK_END: Http1._read_chunk_end,
-    State.TRAILERS: Http1._read_trailers,
-    State.UNTIL_CLOSE: Http1._read_until_close,
-    State.DONE: None,  # what comes now is of the next cycle
-    State.SWITCHED: None,
-}
-
-_WRITERS: dict[type[Event], Callable[[Http1, Any], None]] = {
-    RequestHead: Http1._send_request,
-    ResponseHead: Http1._send_response,
-    Data: Http1._send_data,
-    End: Http1._send_end,
-}
+_READERS: tuple[Callable[[Http1, bytes, int, list[Event]], int], ...] = (
+    Http1._read_head,
+    Http1._read_length,
+    Http1._read_size,
+    Http1._read_chunk,
+    Http1._read_chunk_end,
+    Http1._read_trailers,
+    Http1._read_until_close,
+)

@@ -42,10 +42,10 @@ def request_to_http2(head: RequestHead, stream_id: int, scheme: bytes, authority
     fields = end_to_end(head)
     named = head.authority
     if head.version != _HTTP2:
-        hosts = head.survey.values.get(b"host")
+        hosts = head.survey().values.get(b"host")
         named = hosts[0] if hosts else authority
         fields = _lower(without(fields, {b"host", b"transfer-encoding"}))
-    elif not named and b"host" not in head.survey.values:
+    elif not named and b"host" not in head.survey().values:
         named = authority
     return RequestHead(
         head.method,
@@ -83,9 +83,9 @@ def request_to_http1(head: RequestHead) -> RequestHead:
         fields = [(b"Host", head.authority), *without(fields, {b"host"})]
     if head.framing == CHUNKED:
         fields.append((b"Transfer-Encoding", b"chunked"))
-    elif not head.framing and head.method in _WITH_BODY and b"content-length" not in head.survey.values:
+    elif not head.framing and head.method in _WITH_BODY and b"content-length" not in head.survey().values:
         fields.append((b"Content-Length", b"0"))
-    if b"te" in head.survey.values:  # which can only say "trailers"
+    if b"te" in head.survey().values:  # which can only say "trailers"
         fields += [(b"TE", b"trailers"), (b"Connection", b"TE")]  # RFC 9110 section 10.1.4
     return RequestHead(head.method, head.target, fields, _HTTP1, framing=head.framing)
 
@@ -105,7 +105,7 @@ def response_to_http1(head: ResponseHead, method: bytes) -> ResponseHead:
 def _wants_length(head: ResponseHead, method: bytes) -> bool:
     """Would the client wait for a body that does not come?"""
     is_bodiless = head.status < 200 or head.status in NO_BODY_STATUS or method == b"HEAD"
-    return not is_bodiless and b"content-length" not in head.survey.values
+    return not is_bodiless and b"content-length" not in head.survey().values
 
 
 # -- WebSocket (RFC 8441) ---------------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ def upgrade_to_connect(head: RequestHead, stream_id: int, scheme: bytes, authori
 def connect_to_upgrade(head: RequestHead, key: bytes) -> RequestHead:
     """An extended CONNECT for a WebSocket as HTTP/1.1 says it. `key`: 16 random bytes in base64 (RFC 6455 4.1)."""
     fields = _joined_cookies(without(end_to_end(head), {b"te", b"host"} | _HANDSHAKE))
-    host = head.authority or head.survey.values[b"host"][0]
+    host = head.authority or head.survey().values[b"host"][0]
     upgrade = [(b"Connection", b"Upgrade"), (b"Upgrade", _WEBSOCKET), (b"Sec-WebSocket-Key", key)]
     return RequestHead(b"GET", head.target, [(b"Host", host), *fields, *upgrade], _HTTP1, framing=0)
 

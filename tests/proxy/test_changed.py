@@ -189,7 +189,8 @@ def test_in_http2_names_are_in_lower_case_on_the_wire_and_in_the_record():
 # -- where to ---------------------------------------------------------------------------------------------------------
 
 HOST = (b"Host", b"a.test")
-THERE = Target(Origin("http", "a.test", 80), "/", "a.test")
+THERE = Target(Origin("http", "a.test", 80), b"/", "a.test")
+UNNAMED = Target(THERE.origin, b"/")
 
 
 @pytest.mark.parametrize(
@@ -207,13 +208,13 @@ THERE = Target(Origin("http", "a.test", 80), "/", "a.test")
 def test_the_names_of_a_server_that_were_left_alone_follow_the_one_that_was_changed(changes, origin, name, absolute):
     named = {"authority": "a.test" if absolute else ""}
     message = request(b"", HOST, **named | (changes if absolute or "authority" not in changes else {}))
-    target = THERE if absolute else THERE._replace(authority="")
+    target = THERE if absolute else UNNAMED
     before = message.headers.copy()
     if not absolute and "authority" in changes:
         message.headers["host"] = changes["authority"]
         message.host = changes.get("host", message.host)
     found = target_of(message, target, before)
-    assert found == Target(Origin(*origin), "/", name if absolute else "")
+    assert found == Target(Origin(*origin), b"/", name if absolute else "")
     assert (message.headers["host"], message.authority) == (name, found.authority)
 
 
@@ -221,11 +222,11 @@ def test_a_host_field_that_was_changed_is_the_name_everywhere():
     message = request(b"", HOST, authority="a.test", path="/new")
     before = message.headers.copy()
     message.headers["host"] = "d.test"
-    assert target_of(message, THERE, before) == Target(THERE.origin, "/new", "d.test")
+    assert target_of(message, THERE, before) == Target(THERE.origin, b"/new", "d.test")
     assert message.url == "http://d.test/new"
 
 
 def test_what_names_no_server_is_given_no_name():
     message = request(version="HTTP/1.0", host="b.test")
-    target_of(message, THERE._replace(authority=""), Headers())
+    target_of(message, UNNAMED, Headers())
     assert not message.headers.fields

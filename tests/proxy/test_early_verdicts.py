@@ -7,7 +7,7 @@ from support.peers import Peer, in_loop
 from support.proxying import Proxy, proxying
 
 from mitmdump.model.flow import Flow, Part
-from mitmdump.sinks import tap
+from mitmdump.sinks import spool
 from mitmdump.sinks.base import Sink
 from mitmdump.sinks.spool import Spool
 
@@ -34,7 +34,7 @@ def spooled(monkeypatch: pytest.MonkeyPatch) -> dict[Part, int]:
             counts[part] += len(data)
             super().add(part, data)
 
-    monkeypatch.setattr(tap, "Spool", CountingSpool)
+    monkeypatch.setattr(spool, "Spool", CountingSpool)
     return counts
 
 

@@ -286,7 +286,7 @@ async def test_a_client_that_sends_its_head_drop_by_drop_is_given_up():
         while (
             not proxy.services.streams._open
             or proxy.services.idle
-            or not next(iter(proxy.services.streams._open))._reader
+            or not next(iter(proxy.services.streams._open))._reader.awaited
         ):
             await asyncio.sleep(0.001)
         next(iter(proxy.services.streams._open)).grow_older(6)

@@ -17,6 +17,7 @@ from mitmdump.model.flow import Flow, Part
 from mitmdump.model.message import Message
 from mitmdump.sinks import exporter, output
 from mitmdump.sinks.exporter import Exporter
+from mitmdump.sinks.filesink import Options
 from mitmdump.sinks.recorder import Recorder, make_recorder
 from mitmdump.sinks.series import Rotation
 from mitmdump.sinks.spool import Spool
@@ -67,7 +68,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def export(path: Path, format_: Format = BRACKETS, **options: Any) -> Exporter:
-    return Exporter(str(path), format_, clock=lambda: START, **options)
+    return Exporter(str(path), format_, Options(clock=lambda: START, **options))
 
 
 def record(exported: Exporter, number: int, *pieces: bytes) -> None:

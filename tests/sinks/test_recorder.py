@@ -18,6 +18,7 @@ from mitmdump.model.connection import Connection
 from mitmdump.model.flow import Error, Flow, Part
 from mitmdump.model.message import Message
 from mitmdump.sinks import output
+from mitmdump.sinks.filesink import Options
 from mitmdump.sinks.recorder import PATIENCE, Recorder
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +86,7 @@ def test_a_large_body_is_written_as_it_passes(path: Path) -> None:
 
 def test_a_slow_flow_is_written_as_it_runs_once_it_is_a_quarter_of_a_second_old(path: Path) -> None:
     """S1: what a kill would leave."""
-    recorder, flow = Recorder(str(path), clock=lambda: START), live(a_flow())
+    recorder, flow = Recorder(str(path), Options(clock=lambda: START)), live(a_flow())
     recorder.begin(flow)
     recorder.data(flow, Part.RESPONSE, b"hel")
     recorder.tick(START + PATIENCE / 2)
@@ -100,7 +101,7 @@ def test_a_slow_flow_is_written_as_it_runs_once_it_is_a_quarter_of_a_second_old(
 
 
 def test_a_tick_does_not_look_at_flows_that_are_written_already(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recorder = Recorder(str(path), clock=lambda: START)
+    recorder = Recorder(str(path), Options(clock=lambda: START))
     recorder.begin(live(a_flow()))
     recorder.tick(START + 1)
     writes = count_writes(monkeypatch)
@@ -130,7 +131,7 @@ def test_a_body_that_nobody_saw_is_not_an_empty_body(path: Path) -> None:
 
 @pytest.mark.parametrize("wait", [0.0, 1.0])
 def test_a_connection_learned_later_is_in_the_record(wait: float, path: Path) -> None:
-    recorder, flow = Recorder(str(path), clock=lambda: START), live(a_flow())
+    recorder, flow = Recorder(str(path), Options(clock=lambda: START)), live(a_flow())
     recorder.begin(flow)
     recorder.tick(START + wait)
     flow.server_conn = Connection("server", 9, sni="example.com")
@@ -255,14 +256,14 @@ def test_a_flow_is_on_the_disk_when_it_has_ended_if_that_is_asked_for(
 ) -> None:
     synced: list[int] = []
     monkeypatch.setattr(output.os, "fsync", synced.append)
-    recorder = Recorder(str(path), fsync=True)
+    recorder = Recorder(str(path), Options(fsync=True))
     record(recorder, live(a_flow(1)))
     record(recorder, live(a_flow(2)), bytes(INLINE + 1))
     assert len(synced) == 2
 
 
 def test_a_name_with_a_date_is_filled_in(tmp_path: Path) -> None:
-    Recorder(str(tmp_path / "%Y.flows"), clock=lambda: START).close()
+    Recorder(str(tmp_path / "%Y.flows"), Options(clock=lambda: START)).close()
     assert [found.name for found in tmp_path.iterdir()] == ["2025.flows"]
 
 

@@ -17,6 +17,7 @@ from mitmdump.model.flow import Flow, Part
 from mitmdump.settings import Settings
 from mitmdump.sinks import output
 from mitmdump.sinks.commands import Commands
+from mitmdump.sinks.filesink import Options
 from mitmdump.sinks.recorder import Recorder
 from mitmdump.sinks.series import Rotation
 
@@ -40,7 +41,7 @@ def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def recorder_of(path: str = "out.flows", clock: Clock | None = None, **limits: Any) -> Recorder:
     options = {name: limits.pop(name) for name in ("append", "warn") if name in limits}
-    return Recorder(path, rotation=Rotation(**limits), clock=clock or Clock(), **options)
+    return Recorder(path, Options(rotation=Rotation(**limits), clock=clock or Clock(), **options))
 
 
 def record(recorder: Recorder, *numbers: int, content: bytes = b"x") -> None:

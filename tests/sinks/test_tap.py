@@ -10,7 +10,7 @@ from mitmdump.filter import Stage, parse
 from mitmdump.model.connection import Connection
 from mitmdump.model.flow import Error, Flow, Part
 from mitmdump.model.message import Message
-from mitmdump.sinks import tap as module
+from mitmdump.sinks import spool as module
 from mitmdump.sinks.base import Sink
 from mitmdump.sinks.tap import Outlet, Outlets
 

@@ -61,7 +61,7 @@ def request_of(block: Block, stream_id: int, limits: Limits) -> RequestHead:
         head.authority,
         head.protocol,
     )
-    copy.survey = head.survey
+    copy.known = head.survey()
     return copy
 
 
@@ -72,7 +72,7 @@ def response_of(block: Block, stream_id: int, method: bytes, limits: Limits) -> 
     head = block.head
     assert isinstance(head, ResponseHead)
     copy = ResponseHead(head.status, head.fields.copy(), b"", VERSION, stream_id)
-    copy.survey = head.survey
+    copy.known = head.survey()
     framing = response_framing(copy, method)
     copy.framing = CHUNKED if framing == UNTIL_CLOSE else framing
     return copy
@@ -97,7 +97,7 @@ def read_request(fields: list[Field], limits: Limits) -> RequestHead:
         _check_pseudo(pseudo, _OF_REQUESTS, "client", 400)
         head.fields = _checked(regular, "client", 400)
         _check_request(head, found)
-        head.framing = request_framing(head) if b"content-length" in head.survey.values else CHUNKED
+        head.framing = request_framing(head) if b"content-length" in head.survey().values else CHUNKED
     except RemoteError as error:
         error.head = head
         raise
@@ -229,7 +229,7 @@ def _check_connect(head: RequestHead, found: dict[bytes, bytes]) -> None:
 
 def _check_authority(head: RequestHead, found: dict[bytes, bytes]) -> None:
     """There is one authority, and if Host says it, too, it says the same (RFC 9113 section 8.3.1)."""
-    hosts = head.survey.values.get(b"host", [])
+    hosts = head.survey().values.get(b"host", [])
     if len(hosts) > 1:
         raise RemoteError("the client sent more than one Host field", 400)
     said = ([head.authority] if b":authority" in found else []) + hosts
