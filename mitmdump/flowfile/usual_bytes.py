@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from ..model.body import Body
@@ -20,7 +21,7 @@ from ..model.flow import Flow
 from ..model.headers import Field
 from .packing import header_of_array, header_of_bytes, plain, to_wire
 
-# What is remembered of each kind: so many, of so many bytes at most, which makes 256 KiB.
+# What is remembered of each kind: so many, of so many bytes at most, which makes 256 KiB, and what they were before.
 _ENTRIES: Final = 1024
 _LONGEST: Final = 256
 
@@ -45,8 +46,9 @@ class UsualFlows:
 
     def __init__(self, pack: Callable[[Any], bytes]) -> None:
         self._pack = pack
-        self._targets = _Remembered(self._pack_target)
-        self._statuses = _Remembered(self._pack_status)
+        # Not methods of our own, or we would hold ourselves, and the packer, until the garbage collector comes.
+        self._targets = _Remembered(partial(_pack_target, pack))
+        self._statuses = _Remembered(partial(_pack_status, pack))
         field = _Remembered(_pack_field)
         self._request_fields, self._response_fields = _Fields(field), _Fields(field)
 
@@ -101,24 +103,6 @@ class UsualFlows:
         except (struct.error, TypeError, ValueError, OverflowError):  # a value of another type, or out of bounds
             return None
 
-    def _pack_target(self, target: _Target) -> bytes:
-        """What a request's map begins with: all that is the same in requests to one server, and the key of `path`."""
-        method, scheme, host, port, version, authority = target
-        found = {"method": to_wire(method), "scheme": scheme, "host": host, "port": port, "http_version": version}
-        if authority:
-            found["authority"] = to_wire(authority)
-        return self._pack(found)[1:] + b"\xa4path"
-
-    def _pack_status(self, status: _Status) -> bytes:
-        """What a response's map begins with: all before the fields, and their key."""
-        code, reason, version = status
-        found: dict[str, Any] = {"status_code": code}
-        if reason:
-            found["reason"] = to_wire(reason)
-        if version is not None:
-            found["http_version"] = version
-        return self._pack(found)[1:] + b"\xa7headers"
-
 
 class _Remembered(dict[Any, bytes]):
     """What values were packed to; `pack` packs those that are not there."""
@@ -172,3 +156,23 @@ def _front_of(body: Body, content: bytes | None) -> bytes | None:
 def _pack_field(field: Field) -> bytes:
     name, value = field
     return b"\x92" + header_of_bytes(len(name)) + name + header_of_bytes(len(value)) + value
+
+
+def _pack_target(pack: Callable[[Any], bytes], target: _Target) -> bytes:
+    """What a request's map begins with: all that is the same in requests to one server, and the key of `path`."""
+    method, scheme, host, port, version, authority = target
+    found = {"method": to_wire(method), "scheme": scheme, "host": host, "port": port, "http_version": version}
+    if authority:
+        found["authority"] = to_wire(authority)
+    return pack(found)[1:] + b"\xa4path"
+
+
+def _pack_status(pack: Callable[[Any], bytes], status: _Status) -> bytes:
+    """What a response's map begins with: all before the fields, and their key."""
+    code, reason, version = status
+    found: dict[str, Any] = {"status_code": code}
+    if reason:
+        found["reason"] = to_wire(reason)
+    if version is not None:
+        found["http_version"] = version
+    return pack(found)[1:] + b"\xa7headers"

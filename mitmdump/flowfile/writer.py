@@ -63,7 +63,7 @@ class SectionWriter:
         self._write_parts = write_parts or (lambda front, data: write(front + data))
         self._pack = make_packer()
         self._usual = UsualFlows(self._pack)
-        self._known: OrderedDict[int, object] = OrderedDict()  # id of a connection, its facts as written
+        self._known: OrderedDict[int, int] = OrderedDict()  # id of a connection, hash of its facts as written
         head = {"format": FORMAT, "version": VERSION, "created": created, "software": software}
         write(frame.encode(frame.SECTION, self._pack(head)))
 
@@ -169,7 +169,7 @@ class SectionWriter:
         self._note(connection_id, facts)
         return frame.encode(frame.CONNECTION, content)
 
-    def _note(self, connection_id: int, facts: object) -> None:
+    def _note(self, connection_id: int, facts: int) -> None:
         """This is written now of a connection."""
         known = self._known
         known[connection_id] = facts
@@ -237,9 +237,9 @@ class RunningFlow:
         self._writer.put_flow(self._flow, flow_map(self._flow, None, None))
 
 
-def _facts(connection: Connection) -> object:
-    """What can change of a connection, to be compared; of certificates, which are large, their hash."""
-    return (
+def _facts(connection: Connection) -> int:
+    """The hash of what can change of a connection: of thousands, the values themselves would take megabytes."""
+    values = (
         connection.peername,
         connection.sockname,
         connection.address,
@@ -253,6 +253,7 @@ def _facts(connection: Connection) -> object:
         connection.alpn,
         connection.sni,
         connection.session_resumed,
-        hash(connection.certificate_list),
+        connection.certificate_list,
         connection.verification,
     )
+    return hash(values)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import weakref
+from dataclasses import fields
 from hashlib import sha256
 from typing import Any
 
@@ -58,6 +60,41 @@ def test_a_connection_is_written_again_when_more_is_known_of_it() -> None:
     flow.client_conn.tls_version = "TLSv1.3"
     written.writer.write(flow)
     assert [found.get("tls_version") for found in written.of_type(frame.CONNECTION)] == [None, None, "TLSv1.3"]
+
+
+CHANGES = {
+    "peername": ("192.0.2.1", 1),
+    "sockname": ("192.0.2.1", 2),
+    "address": ("a.test", 443),
+    "tls_version": "TLSv1.3",
+    "cipher": "x",
+    "alpn_offers": (b"h2",),
+    "alpn": b"h2",
+    "sni": "a.test",
+    "session_resumed": True,
+    "certificate_list": (b"der",),
+    "verification": "ok",
+} | dict.fromkeys((field.name for field in fields(Connection) if field.name.startswith("timestamp_")), START)
+
+
+def test_whatever_changes_of_a_connection_is_news() -> None:
+    assert {*CHANGES, "id", "side", "extra"} == {field.name for field in fields(Connection)}
+    for name, value in CHANGES.items():
+        written, flow = Written(), a_flow(server_conn=None, client_conn=Connection("client", 1))
+        written.writer.write(flow)
+        setattr(flow.client_conn, name, value)
+        written.writer.write(flow)
+        assert len(written.of_type(frame.CONNECTION)) == 2, name
+
+
+def test_a_writer_is_freed_with_its_last_user_and_not_by_the_garbage_collector() -> None:
+    written = Written()
+    written.writer.write(a_flow())
+    gone = weakref.ref(written.writer._usual)
+
+    del written
+
+    assert gone() is None
 
 
 def test_a_connection_is_written_again_when_readers_may_have_forgotten_it(monkeypatch: pytest.MonkeyPatch) -> None:

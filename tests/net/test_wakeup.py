@@ -98,3 +98,23 @@ async def test_what_a_task_raises_stays_in_the_task():
     asyncio.get_running_loop().call_soon(wakeup.now)
     with pytest.raises(ValueError, match="mine"):
         await task
+
+
+@in_each_loop
+async def test_the_same_one_can_be_awaited_again():
+    wakeup, steps = Wakeup(), []
+
+    async def wait_twice() -> None:
+        for step in ("first", "second"):
+            await wakeup
+            steps.append(step)
+
+    task = asyncio.create_task(wait_twice())
+    await pass_round()
+    for step in ("first", "second"):
+        assert wakeup.awaited
+        asyncio.get_running_loop().call_soon(wakeup.now)
+        await pass_round()
+        assert steps[-1:] == [step]
+    assert task.done()
+    assert not wakeup.awaited

@@ -3,10 +3,11 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.codec import make_codec, read
 
 from mitmdump.errors import RemoteError
 from mitmdump.wire import head as module
-from mitmdump.wire.events import RequestHead, ResponseHead
+from mitmdump.wire.events import RequestHead, ResponseHead, Role
 from mitmdump.wire.head import Fields, Lines, parse_request, parse_response, response_framing, write_fields
 
 LINES = [
@@ -108,3 +109,9 @@ def test_what_is_written_is_the_same_whatever_was_written_before(heads: list[lis
         assert lines.of(fields) == write_fields(fields)
         fields.append((b"C", b"changed by its owner"))
         assert lines.of(fields) == write_fields(fields)
+
+
+def test_a_head_that_came_in_pieces_leaves_nothing_for_a_shorter_one_behind_it() -> None:
+    long, short = b"GET / HTTP/1.1\r\nHost: a\r\nX: 1234567890\r\n\r\n", b"GET /s HTTP/1.1\r\nHost: b\r\n\r\n"
+    found = read(make_codec(Role.SERVER), [long, long[:-1], long[-1:], short])
+    assert [event.target for event in found if isinstance(event, RequestHead)] == [b"/", b"/", b"/s"]
