@@ -97,16 +97,18 @@ def status(argument: Matcher[float]) -> Clues:
     No argument tells numbers of more than three digits from each other.
     """
     small, *pairs = [_low_bytes(argument, high) for high in range(4)]
+    alone = _low_bytes(argument, 0, end=128)
     wanted = [b"[\xce\xcf\xd2\xd3]"]
-    wanted += [small, b"[\xcc\xd0]" + small] if small else []
+    wanted += [alone] if alone else []
+    wanted += [b"[\xcc\xd0]" + small] if small else []
     wanted += [b"[\xcd\xd1]" + bytes([high]) + low for high, low in enumerate((small, *pairs)) if low]
     wanted += [b"[\xcd\xd1][^\0-\3]"] if argument.matches(1024) else []
     return (Clue(frozenset([(b"status_code", b"(?:%b)" % b"|".join(wanted))]), cased=False),)
 
 
-def _low_bytes(argument: Matcher[float], high: int) -> bytes:
-    """A pattern for the lower bytes of those numbers with this higher byte that match, lower-cased or not."""
-    low = bytes(low for low in range(256) if argument.matches(256 * high + low))
+def _low_bytes(argument: Matcher[float], high: int, end: int = 256) -> bytes:
+    """A pattern for the lower bytes (below `end`) of numbers with this higher byte that match, lower-cased or not."""
+    low = bytes(low for low in range(end) if argument.matches(256 * high + low))
     return b"[%b]" % re.escape(low + low.lower()) if low else b""
 
 
