@@ -179,7 +179,7 @@ _INNER = {
 }
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(frozen=True)
 class Told:
     """What a FLOW frame says about the frames around it, and not about the flow.
 

@@ -23,7 +23,7 @@ class Source(Protocol):
         ...
 
 
-@dataclass(slots=True, init=False)
+@dataclass(init=False)
 class Body:
     """One message body.
 

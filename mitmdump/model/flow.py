@@ -23,7 +23,7 @@ class Part(IntEnum):
     RESPONSE = 1
 
 
-@dataclass(slots=True)
+@dataclass
 class Error:
     """Why a flow did not end as it should: one sentence that names the side, and when (Unix seconds)."""
 
@@ -31,7 +31,7 @@ class Error:
     timestamp: float
 
 
-@dataclass(slots=True)
+@dataclass
 class WebSocket:
     """How a WebSocket ended, as far as it has; its messages are those of the flow.
 
@@ -44,7 +44,7 @@ class WebSocket:
     close_reason: str = ""
 
 
-@dataclass(slots=True, eq=False, init=False)
+@dataclass(eq=False, init=False)
 class Flow:
     """One request and its response ("http"), or one raw connection ("tcp").
 

@@ -15,7 +15,7 @@ from .body import Body
 from .headers import Headers
 
 
-@dataclass(slots=True, init=False)
+@dataclass(init=False)
 class HttpMessage:
     """What requests and responses share. Without `body`, it has an empty one of which nothing has been seen yet."""
 
@@ -53,7 +53,7 @@ class HttpMessage:
         return data if data is None else content.to_text(data, self.headers.get("content-type", ""))
 
 
-@dataclass(slots=True, init=False)
+@dataclass(init=False)
 class Request(HttpMessage):
     """An HTTP request.
 
@@ -108,7 +108,7 @@ class Request(HttpMessage):
         return url.unparse(self.scheme, authority, self.path)
 
 
-@dataclass(slots=True, init=False)
+@dataclass(init=False)
 class Response(HttpMessage):
     """An HTTP response."""
 
@@ -139,7 +139,7 @@ class Response(HttpMessage):
 MessageKind = Literal["raw", "text", "binary", "close", "ping", "pong", "continuation"]
 
 
-@dataclass(slots=True)
+@dataclass
 class Message:
     """One message of a WebSocket, or one read of a raw connection (`kind` "raw").
 

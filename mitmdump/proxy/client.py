@@ -21,8 +21,8 @@ from .channel import Channel
 from .handled import new_exchange
 from .redirected import serve_redirected
 from .services import Services
-from .target import Origin, Target, connect_target, proxy_target, server_target
-from .tunnel import ESTABLISHED, tunnel
+from .target import Origin, Target, proxy_target, server_target
+from .tunnel import answer_connect
 from .upstreams import HTTP_1, HTTP_2, Upstreams
 
 # By the first byte, what clients speak whose proxy setting is not quite right.
@@ -177,7 +177,7 @@ class Client(Channel):
         while events := await self._next_request():
             head = events[0]
             if isinstance(head, RequestHead) and head.method == b"CONNECT" and self.origin is None:
-                await self._connect(head)
+                await answer_connect(self, head)
                 return
             if not self.asked:
                 self.asked = True
@@ -208,11 +208,11 @@ class Client(Channel):
         A request that breaks a rule of HTTP is answered and recorded here, and is the last.
         """
         stream, services, codec = self.stream, self.services, self.codec
-        settings, first = services.settings, b""
+        first = b""
         if not (codec.has_rest or stream.has_data):
             if services.stopping:
                 return []
-            stream.patience, stream.resting = settings.timeout_idle, True
+            stream.patience, stream.resting = services.settings.timeout_idle, True
             services.idle[self] = None
             try:
                 first = await stream.read()
@@ -221,6 +221,23 @@ class Client(Channel):
             finally:
                 stream.resting = False
                 services.idle.pop(self, None)
+        events = await self._request_after(first)
+        if isinstance(events, list):
+            return events
+        rest = codec.rest()
+        if not self.asked and self.origin is None and services.settings.http2 and starts_like_http2(rest):
+            stream.unread(rest)
+            self.speaks_http2 = True
+        else:
+            await new_exchange(self).refuse(events, events.head)
+        return []
+
+    async def _request_after(self, first: bytes) -> list[Event] | RemoteError:
+        """The first events of a request that begins with `first`, or what is wrong with it.
+
+        That is returned, not raised: compiled, nothing may wait while an exception is handled.
+        """
+        stream, codec, settings = self.stream, self.codec, self.services.settings
         try:
             if not self.asked and self.origin is None:
                 _refuse_other_protocols(first or await stream.peek(1))
@@ -229,27 +246,6 @@ class Client(Channel):
             stream.patience, stream.forgiving = settings.timeout_head, False
             return await self.receive()
         except RemoteError as error:
-            rest = self.codec.rest()
-            if not self.asked and self.origin is None and settings.http2 and starts_like_http2(rest):
-                stream.unread(rest)
-                self.speaks_http2 = True
-            else:
-                await new_exchange(self).refuse(error, error.head)
-            return []
+            return error
         finally:
             stream.patience, stream.forgiving = settings.timeout_quiet, True
-
-    async def _connect(self, head: RequestHead) -> None:
-        """Answer a CONNECT, and go on in the tunnel."""
-        try:
-            origin = connect_target(head)
-            if head.framing:
-                raise RemoteError("the client sent CONNECT with a body", 400)
-        except RemoteError as error:
-            await new_exchange(self).refuse(error, head)
-            return
-        self.send(ESTABLISHED)
-        await self.flush()
-        if rest := self.codec.rest():
-            self.stream.unread(rest)
-        await tunnel(self, origin)

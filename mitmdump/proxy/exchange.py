@@ -67,16 +67,23 @@ class Exchange:
     async def run(self, events: list[Event]) -> None:
         """Do the exchange that begins with `events`."""
         try:
-            target = self._begin(events[0])
-            await self._serve(target, events)
-        except PeerError as error:
-            await self._fail(error)
+            if error := await self._try(events):
+                await self._fail(error)
         except asyncio.CancelledError as reason:
             self._record_end(str(reason) or "the proxy was stopped before the exchange was complete")
             raise
         finally:
             self.client.watch(None)
             self._release()
+
+    async def _try(self, events: list[Event]) -> PeerError | None:
+        """Serve a request. What went wrong is returned: compiled, nothing may wait while an exception is handled."""
+        try:
+            target = self._begin(events[0])
+            await self._serve(target, events)
+        except PeerError as error:
+            return error
+        return None
 
     async def refuse(self, error: PeerError, head: RequestHead | None = None) -> None:
         """End an exchange whose request could not be read, or not be taken."""
@@ -183,17 +190,13 @@ class Exchange:
         self._upstream = upstream = self._at_hand(target) or await self._reach(target)
         self._send_request(upstream, target, events)
         self._upload = asyncio.create_task(self._send_rest(upstream))
-        try:
-            self.client.watch(self._client_ended)
-            await self._download()
-            if upstream.keeps_alive and self._is_sending:  # answered early, but the server goes on reading
-                upstream.watch(self._server_ended)
-                await asyncio.wait({self._upload})
-                upstream.watch(None)
-        finally:
-            self._upload.cancel()
-            await asyncio.wait({self._upload})  # until it has let go of the client's stream
-            self._upload = None  # which holds us, too
+        self.client.watch(self._client_ended)
+        await self._download()
+        if upstream.keeps_alive and self._is_sending:  # answered early, but the server goes on reading
+            upstream.watch(self._server_ended)
+            await asyncio.wait({self._upload})
+            upstream.watch(None)
+        await self._end_upload()
         if not self.flow.websocket:
             self._finish()
         if not self._request_done:  # what still comes must not destroy the answer
@@ -231,6 +234,13 @@ class Exchange:
                 self._record_end(str(error))
             if not upstream.broken:
                 upstream.abort(error)
+
+    async def _end_upload(self) -> None:
+        """Let go of the client's stream."""
+        if upload := self._upload:
+            upload.cancel()
+            await asyncio.wait({upload})
+            self._upload = None  # which holds us, too
 
     def _server_ended(self) -> None:
         """The server has answered, and takes no more of the request."""
@@ -411,6 +421,7 @@ class Exchange:
     async def _fail(self, error: PeerError) -> None:
         """Record what went wrong, and tell the client if it can still be told."""
         client, request = self.client, self.flow.request
+        await self._end_upload()
         self._record_end(str(error))
         client.services.turn.settle()
         client.services.debug(str(error))
@@ -433,6 +444,8 @@ class Exchange:
 
     def _release(self) -> None:
         """The upstream connection goes back, if it is of use to the next request."""
+        if self._upload:  # we were cancelled
+            self._upload.cancel()
         upstream = self._upstream
         if upstream is None or self.switched:
             return

@@ -23,7 +23,7 @@ import asyncio
 from time import time
 from typing import TYPE_CHECKING
 
-from ..errors import CertificateError, ConnectError, PeerError, StreamError, TlsError
+from ..errors import CertificateError, ConnectError, PeerError, RemoteError, StreamError, TlsError
 from ..filter import Stage
 from ..model.connection import Connection
 from ..model.flow import Error, Flow
@@ -31,12 +31,13 @@ from ..model.url import is_address, join_host_port
 from ..net.stream import Stream
 from ..tls.clienthello import ClientHello, parse_client_hello, starts_like_tls
 from ..tls.names import LeafNames
-from ..wire.events import ResponseHead
+from ..wire.events import RequestHead, ResponseHead
 from ..wire.head import starts_like_http, starts_like_http2
+from .handled import new_exchange
 from .known import Known
 from .policy import PINNED_SECONDS, Treatment, names_of
 from .relay import pass_through, relay
-from .target import Origin
+from .target import Origin, connect_target
 from .upstreams import HTTP_1, Upstreams, alpn_offer
 
 if TYPE_CHECKING:
@@ -45,6 +46,22 @@ if TYPE_CHECKING:
 
 GREETING_SECONDS = 0.5
 ESTABLISHED = ResponseHead(200, [], b"Connection established")
+
+
+async def answer_connect(client: Client, head: RequestHead) -> None:
+    """Answer a CONNECT, and go on in the tunnel. Raises StreamError when the client is gone."""
+    try:
+        origin = connect_target(head)
+        if head.framing:
+            raise RemoteError("the client sent CONNECT with a body", 400)
+    except RemoteError as error:
+        await new_exchange(client).refuse(error, head)
+        return
+    client.send(ESTABLISHED)
+    await client.flush()
+    if rest := client.codec.rest():
+        client.stream.unread(rest)
+    await tunnel(client, origin)
 
 
 async def tunnel(client: Client, origin: Origin) -> None:

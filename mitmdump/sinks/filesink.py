@@ -16,7 +16,7 @@ from .output import Output
 from .series import ONE_FILE, File, Rotation, Series, W
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Options:
     """How the files of a FileSink are written.
 

@@ -28,7 +28,7 @@ _FAILURES: Final = (OSError, OutputError)
 BODIES = Needs.REQUEST_BODY | Needs.RESPONSE_BODY
 
 
-@dataclass(slots=True)
+@dataclass
 class Tally:
     """What is said at the end: flows that ended, those of them that were wanted, and those that failed; how many
     bytes of bodies and messages passed; and what was passed through unrecorded, connections and requests.

@@ -26,7 +26,7 @@ _PARAMETER = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Deflate:
     """The parameters of permessage-deflate that a server has chosen (RFC 7692 section 7.1)."""
 

@@ -45,7 +45,7 @@ _HTTP2 = b"HTTP/2"
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;" + TEXT + rb")?\Z")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Limits:
     """How much a peer may make us hold before its message makes sense.
 

@@ -58,11 +58,8 @@ def test_garbage_between_frames_is_skipped_and_reported_as_one_stretch(garbage: 
     assert [damage[:2] for damage in damages] == [(len(one), len(garbage))]
 
 
-@pytest.mark.parametrize("length", [0, 3, 105])
-def test_a_frame_of_impossible_length_is_none_whatever_its_checksum(
-    monkeypatch: pytest.MonkeyPatch, length: int
-) -> None:
-    monkeypatch.setattr(frame, "MAX_CONTENT", 100)
+@pytest.mark.parametrize("length", [0, 3, frame.MAX_CONTENT + 5])
+def test_a_frame_of_impossible_length_is_none_whatever_its_checksum(length: int) -> None:
     content = bytes(max(0, length - 4))
     crc = crc32(bytes([frame.FLOW]) + content)
     found, damages = parse(frame.HEADER.pack(frame.MARK, length, frame.FLOW, crc) + content)
@@ -117,6 +114,6 @@ def test_checksums_in_vain_have_a_budget(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(frame, "_VAIN", 1 << 20)
     monkeypatch.setattr(frame, "_VAIN_PER_BYTE", 4)
     summed = []
-    monkeypatch.setattr(frame, "crc32", lambda content, seed: summed.append(len(content)))
+    monkeypatch.setattr(frame, "crc32", lambda content, seed: summed.append(len(content)) or 0)
     parse(data)
     assert sum(summed) < (1 << 20) + 5 * len(data)

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
-import weakref
 from dataclasses import fields
 from hashlib import sha256
 from typing import Any
 
 import msgpack
 import pytest
+from support.counting import count_objects
 from support.flowfiles import START, a_flow, a_tcp_flow, frames, live
 
 from mitmdump.flowfile import SectionWriter, frame, writer
+from mitmdump.flowfile.usual_bytes import UsualFlows
 from mitmdump.model.connection import Connection
 from mitmdump.model.flow import Part
 from mitmdump.model.message import Message
@@ -88,21 +89,21 @@ def test_whatever_changes_of_a_connection_is_news() -> None:
 
 
 def test_a_writer_is_freed_with_its_last_user_and_not_by_the_garbage_collector() -> None:
+    before = count_objects(UsualFlows)
     written = Written()
     written.writer.write(a_flow())
-    gone = weakref.ref(written.writer._usual)
+    assert count_objects(UsualFlows) == before + 1
 
     del written
 
-    assert gone() is None
+    assert count_objects(UsualFlows) == before
 
 
-def test_a_connection_is_written_again_when_readers_may_have_forgotten_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "WINDOW", 2)
-    written = Written()
-    for number in (1, 2, 1):
-        written.writer.write(a_flow(number))
-    assert [found["id"] for found in written.of_type(frame.CONNECTION)] == [1002, 1003, 1004, 1005, 1002, 1003]
+def test_a_connection_is_written_again_when_readers_may_have_forgotten_it() -> None:
+    written, others = Written(), [Connection("client", number) for number in range(1, writer.WINDOW + 1)]
+    for connection in [Connection("client", 0), *others, Connection("client", 0)]:
+        written.writer.write(a_flow(client_conn=connection, server_conn=None))
+    assert [found["id"] for found in written.of_type(frame.CONNECTION)] == [0, *range(1, writer.WINDOW + 1), 0]
 
 
 def test_what_the_writer_remembers_of_connections_does_not_grow_for_ever() -> None:

@@ -76,7 +76,6 @@ async def test_a_connection_is_known_before_it_is_open(monkeypatch):
 @in_each_loop
 async def test_a_connection_that_is_found_out_at_the_last_moment_is_ended(monkeypatch):
     streams, start, ends = Streams(), module._connect_socket, []
-    streams.add = Streams().add  # `streams` never learns that it is open
 
     async def connect_socket(sock, address):
         await start(sock, address)
@@ -85,7 +84,7 @@ async def test_a_connection_that_is_found_out_at_the_last_moment_is_ended(monkey
 
     def late(peer, streams):
         assert streams.outgoing.end(*ends, LOOP)
-        return Stream(peer, streams)
+        return Stream(peer, Streams())  # so `streams` never learns that it is open
 
     monkeypatch.setattr(module, "_connect_socket", connect_socket)
     monkeypatch.setattr(module, "Stream", late)

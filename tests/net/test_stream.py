@@ -2,9 +2,9 @@
 
 import asyncio
 import socket
-import weakref
 
 import pytest
+from support.counting import count_objects
 from support.peers import Peer, in_each_loop
 from support.streams import open_pair, pass_round, until
 
@@ -389,6 +389,7 @@ async def test_an_address_that_is_mapped_into_ipv6_is_the_ipv4_address():
     "act", [Stream.read, lambda stream: stream.peek(1), Stream.drain], ids=["read", "peek", "drain"]
 )
 async def test_a_broken_stream_is_freed_with_its_last_user_and_not_by_the_garbage_collector(act, without_collector):
+    before = count_objects(Stream)
     stream, peer = await open_pair(buffers=8192)
     if act is Stream.drain:
         stream.write(bytes(2 * HIGH_WATER))
@@ -397,6 +398,5 @@ async def test_a_broken_stream_is_freed_with_its_last_user_and_not_by_the_garbag
     peer.resets()
     with pytest.raises(StreamError):
         await waiting
-    gone = weakref.ref(stream)
     del stream, waiting
-    await until(lambda: gone() is None)
+    await until(lambda: count_objects(Stream) == before)

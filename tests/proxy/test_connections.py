@@ -311,7 +311,7 @@ async def test_while_stopping_what_is_in_flight_finishes_and_nothing_more_begins
 @in_loop
 async def test_clients_from_the_internet_are_refused_and_that_is_said_once(monkeypatch):
     """A1"""
-    monkeypatch.setattr("mitmdump.proxy.client.is_public", lambda _stream: True)
+    monkeypatch.setattr("mitmdump.proxy.client._is_global", lambda _host: True)
     async with proxying() as proxy:
         for _ in range(2):
             client = await proxy.client()
@@ -352,7 +352,8 @@ def test_who_is_from_the_internet(address, public):
 
 
 @pytest.mark.parametrize(("address", "public"), [("::ffff:8.8.8.8", True), ("::ffff:10.0.0.1", False)])
-def test_who_is_from_the_internet_through_a_mapped_address(address, public):
+@in_loop
+async def test_who_is_from_the_internet_through_a_mapped_address(address, public):
     """A1"""
 
     class Transport:
@@ -362,11 +363,7 @@ def test_who_is_from_the_internet_through_a_mapped_address(address, public):
         def set_write_buffer_limits(self, high):
             pass
 
-    class NoStreams:
-        def add(self, stream):
-            pass
-
-    stream = Stream("client", NoStreams())
+    stream = Stream("client", Streams())
     stream.connection_made(Transport())
     assert is_public(stream) is public
 

@@ -33,3 +33,8 @@ class Calls:
         if not frame.f_code.co_filename.startswith(_TESTS):
             self.python += event == "call"
             self.builtin += event == "c_call"
+
+
+def count_objects(kind: type) -> int:
+    """How many objects of a class there are; those of a compiled one cannot be referred to weakly."""
+    return sum(type(each) is kind for each in gc.get_objects())

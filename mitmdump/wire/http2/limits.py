@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..http1 import Limits as HeadLimits
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Limits(HeadLimits):
     """How much a peer may make us hold; `head` and `fields` count what a field block holds when it is decoded.
 
