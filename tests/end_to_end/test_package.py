@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from support.machine_code import COMPILED
 from support.tools import run
 
 TOP = Path(__file__).parents[2]
@@ -40,7 +41,14 @@ def test_the_wheel_holds_the_package_the_manual_and_the_licence(built):
 
     assert {f"data/share/man/man{page.suffix[1:]}/{page.name}" for page in (TOP / "man").iterdir()} <= held
     assert "licenses/LICENSE" in held
-    assert package == {str(path.relative_to(TOP)) for path in sources}
+    assert {name for name in package if not name.endswith(".so")} == {str(path.relative_to(TOP)) for path in sources}
+
+
+def test_the_wheel_holds_machine_code_of_what_every_exchange_passes_through(built):
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as archive:
+        found = {name.partition(".")[0] + ".py" for name in archive.namelist() if name.endswith(".so") and "/" in name}
+
+    assert found == {f"mitmdump/{module}" for module in COMPILED}
 
 
 def test_the_wheel_needs_nothing_of_the_source_tree(built, tmp_path):
@@ -49,4 +57,6 @@ def test_the_wheel_needs_nothing_of_the_source_tree(built, tmp_path):
     run(program.parent / "pip", "install", "-q", *built.glob("*.whl"), seconds=300)
 
     assert run(program, "--version", cwd=tmp_path).stdout.startswith(b"mitmdump ")
+    where = run(program.parent / "python", "-c", "from mitmdump.wire import http1; print(http1.__file__)", cwd=tmp_path)
+    assert where.stdout.endswith(b".so\n")
     assert (tmp_path / "venv" / "share" / "man" / "man7" / "mitmdump-filters.7").exists()
