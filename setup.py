@@ -17,7 +17,7 @@ from setuptools.command.sdist import sdist
 
 COMPILED = {
     "flowfile": "frame packing schema usual_bytes writer",
-    "model": "body flow message url",
+    "model": "body connection flow message url",
     "net": "stream turn wakeup",
     "proxy": "channel client exchange handled heads policy target upstreams",
     "sinks": "exporter filesink output recorder series tap",
@@ -25,8 +25,14 @@ COMPILED = {
     "wire": "events handshake head hop http1 http2/limits",
 }
 
-# The types of other packages, which are not here while this one is built, do not matter to the code that is made.
-OPTIONS = ["--config-file=", "--cache-dir=/dev/null", "--ignore-missing-imports"]
+# The types of other packages do not matter to the code that is made: it is the same whether they are installed or not.
+OPTIONS = [
+    "--config-file=",
+    "--cache-dir=/dev/null",
+    "--no-site-packages",
+    "--ignore-missing-imports",
+    "--follow-imports=silent",
+]
 
 
 def generated() -> list[Extension]:

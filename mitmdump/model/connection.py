@@ -14,7 +14,7 @@ Address = tuple[str, int]
 new_id = partial(getrandbits, 64)
 
 
-@dataclass(slots=True, eq=False, weakref_slot=True)
+@dataclass(eq=False)
 class Connection:
     """What is known of a connection. Times are Unix seconds; what did not happen is None.
 

@@ -222,15 +222,19 @@ class Client(Channel):
                 stream.resting = False
                 services.idle.pop(self, None)
         events = await self._request_after(first)
-        if isinstance(events, list):
-            return events
-        rest = codec.rest()
-        if not self.asked and self.origin is None and services.settings.http2 and starts_like_http2(rest):
-            stream.unread(rest)
+        if isinstance(events, RemoteError):
+            await self._turn_away(events)
+            events = []  # the traceback of an error leads back here
+        return events
+
+    async def _turn_away(self, error: RemoteError) -> None:
+        """Answer what is no request, unless it begins like HTTP/2."""
+        rest = self.codec.rest()
+        if not self.asked and self.origin is None and self.services.settings.http2 and starts_like_http2(rest):
+            self.stream.unread(rest)
             self.speaks_http2 = True
         else:
-            await new_exchange(self).refuse(events, events.head)
-        return []
+            await new_exchange(self).refuse(error, error.head)
 
     async def _request_after(self, first: bytes) -> list[Event] | RemoteError:
         """The first events of a request that begins with `first`, or what is wrong with it.

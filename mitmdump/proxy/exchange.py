@@ -69,6 +69,7 @@ class Exchange:
         try:
             if error := await self._try(events):
                 await self._fail(error)
+                error = None  # its traceback leads back here
         except asyncio.CancelledError as reason:
             self._record_end(str(reason) or "the proxy was stopped before the exchange was complete")
             raise
