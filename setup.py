@@ -1,9 +1,9 @@
 """What setup.cfg cannot say: which modules become machine code, and what a source distribution holds.
 
 Every exchange passes through the modules in COMPILED. A wheel has them as machine code, too, made by mypyc from their
-types: the same sources, at half the instructions for a small exchange. Where that is not possible (no compiler, no
-headers of Python) or not wanted (MITMDUMP_PURE=1; an editable install, whose sources it would hide), they run as they
-are, only slower. What such a module must not do is in tests/test_compiled.py.
+types: the same sources, with two fifths of the instructions for a small exchange. Where that is not possible (no
+compiler, no headers of Python) or not wanted (MITMDUMP_PURE=1; an editable install, whose sources it would hide), they
+run as they are, only slower. What such a module must not do is in tests/test_compiled.py.
 """
 
 import os
