@@ -11,7 +11,7 @@ import platform
 import sys
 from pathlib import Path
 
-from setuptools import Extension, setup
+from setuptools import Distribution, Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.sdist import sdist
 
@@ -36,12 +36,9 @@ OPTIONS = [
 
 
 def generated() -> list[Extension]:
-    """C for the modules in COMPILED, if a wheel is built; nothing where mypyc is missing or does not take them."""
-    if (
-        "bdist_wheel" not in sys.argv
-        or platform.python_implementation() != "CPython"
-        or os.environ.get("MITMDUMP_PURE")
-    ):
+    """C for the modules in COMPILED; nothing where mypyc is missing or does not take them."""
+    asked = {"bdist_wheel", "install"}.intersection(sys.argv)  # the latter by pip up to 23.0
+    if not asked or os.environ.get("MITMDUMP_PURE") or platform.python_implementation() != "CPython":
         return []
     modules = [f"mitmdump/{package}/{name}.py" for package, names in COMPILED.items() for name in names.split()]
     try:
@@ -56,6 +53,18 @@ def not_compiled(reason: object) -> list[Extension]:
     """Say why, and go on without."""
     print(f"mitmdump is not compiled, and so slower than it could be: {reason}", file=sys.stderr)  # noqa: T201
     return []
+
+
+class Compiled(Distribution):
+    """Generates its extensions when it is asked for them: only then is mypyc at hand, whatever calls this file."""
+
+    ext_modules: list[Extension] | None
+
+    def has_ext_modules(self) -> bool:
+        """Is there anything to be compiled?"""
+        if self.ext_modules is None:
+            self.ext_modules = generated()
+        return bool(self.ext_modules)
 
 
 class BuildAllOrNone(build_ext):
@@ -83,4 +92,4 @@ class SourceDistribution(sdist):
         super().make_distribution()
 
 
-setup(ext_modules=generated(), cmdclass={"build_ext": BuildAllOrNone, "sdist": SourceDistribution})
+setup(distclass=Compiled, cmdclass={"build_ext": BuildAllOrNone, "sdist": SourceDistribution})
