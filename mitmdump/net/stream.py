@@ -24,7 +24,7 @@ from typing import Protocol, cast
 from ..errors import PeerError, StreamError, TlsError
 from ..model.connection import Address
 from .loops import Outgoing
-from .wakeup import Wakeup
+from .wakeup import Gate, Wakeup
 from .wide import PLENTY, read_widely
 
 HIGH_WATER = 256 * 1024
@@ -64,10 +64,11 @@ class Consumer(Protocol):
 
 
 class Streams:
-    """All open streams: their number, their time-outs, and those that lead to servers."""
+    """All open streams: their number, their time-outs, whose peers may begin, and those that lead to servers."""
 
     def __init__(self) -> None:
         self.outgoing = Outgoing()
+        self.gate = Gate()
         self._open: set[Stream] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -108,7 +109,7 @@ class Stream:
         self.peer = peer
         self.patience = float("inf")
         self.forgiving = True  # does a peer that sends anything get its time anew?
-        self.resting = False  # is all said, so that a peer whose time is up is no failure?
+        self.resting = False  # is all said, so that what comes begins something, and no failure if nothing does?
         self.congested = False
         self.ended = False
         self.broken = False
@@ -325,7 +326,10 @@ class Stream:
             return
         if len(self._buffer) >= PLENTY and not self._paused:
             self._take_plenty()
-        self._reader.now()
+        if self.resting:
+            self._streams.gate.let(self._reader)
+        else:
+            self._reader.now()
 
     def eof_received(self) -> bool:
         if self._session is not None and not self._session.closed:
@@ -396,7 +400,7 @@ class Stream:
     def _take_plenty(self) -> None:
         """Much has come: read more of it at a time, but not more than somebody takes."""
         read_widely(self)
-        if len(self._buffer) > HIGH_WATER and not self.is_awaited:
+        if len(self._buffer) > HIGH_WATER and (self.resting or not self.is_awaited):
             self._paused = True
             self.transport.pause_reading()
 

@@ -16,7 +16,7 @@ from ..net.destination import Lookup
 from ..net.stream import Stream
 from ..wire.events import Event, RequestHead, Role
 from ..wire.head import starts_like_http2
-from ..wire.http1 import Http1, Limits
+from ..wire.http1 import Http1
 from .channel import Channel
 from .handled import new_exchange
 from .redirected import serve_redirected
@@ -96,8 +96,7 @@ class Client(Channel):
     __slots__ = ("asked", "connection", "name", "origin", "services", "speaks_http2", "upstreams")
 
     def __init__(self, services: Services, stream: Stream) -> None:
-        settings = services.settings
-        super().__init__(stream, Http1(Role.SERVER, Limits(settings.max_header_size, settings.max_header_count)))
+        super().__init__(stream, Http1(Role.SERVER, services.limits))
         self.services = services
         self.connection = Connection(
             "client", peername=stream.peername, sockname=stream.sockname, timestamp_start=time()

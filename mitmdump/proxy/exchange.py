@@ -360,7 +360,7 @@ class Exchange:
             and not client.services.stopping
         )
         if not self.keep_alive and not to_http10:
-            sent.fields = [*sent.fields, (b"Connection", b"close")]
+            sent.fields, sent.known = [*sent.fields, (b"Connection", b"close")], None
         return sent
 
     @property

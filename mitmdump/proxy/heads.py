@@ -67,6 +67,8 @@ def sent_request(head: RequestHead, target: Target, *, upgrade: bool, websockets
     if head.authority:
         sent.scheme, sent.authority, sent.protocol = head.scheme, head.authority, head.protocol
         sent.known = head.known
+    else:
+        _keep_survey(head, sent)
     return sent
 
 
@@ -83,7 +85,16 @@ def sent_response(head: ResponseHead, *, to_http10: bool) -> ResponseHead:
         fields = end_to_end(head)
     if to_http10 and framing == CHUNKED:  # it cannot read chunks; the close ends the body instead
         fields, framing = without(fields, {b"transfer-encoding"}), UNTIL_CLOSE
-    return ResponseHead(status, fields, head.reason, head.version, 1, framing)
+    sent = ResponseHead(status, fields, head.reason, head.version, 1, framing)
+    _keep_survey(head, sent)
+    return sent
+
+
+def _keep_survey(head: RequestHead | ResponseHead, sent: RequestHead | ResponseHead) -> None:
+    """Where the fields that go on are those of all heads that say the same, so are their lines."""
+    passed = head.survey().passed
+    if passed is not None and passed.fields is sent.fields:
+        sent.known = passed
 
 
 def _bodiless(head: ResponseHead) -> list[Field]:

@@ -14,6 +14,7 @@ from ..net.turn import Turn
 from ..settings import Settings
 from ..sinks.tap import Outlet, Outlets
 from ..tls.contexts import Contexts
+from ..wire.http1 import Limits
 from . import onboarding
 from .known import KnownServers, RecordedServers
 from .policy import Policy, Refusals
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 class Services:
     """Settings, sinks and certificates; and what is known of the running proxy.
 
-    `warn` says one line that a user should see, `debug` one that helps to find out why something went wrong. `idle` are
-    the connections that wait for a request, `shared` all that may have several at once.
+    `warn` says one line that a user should see, `debug` one that helps to find out why something went wrong. `limits`
+    are those of the heads of HTTP/1. `idle` are the connections that wait for a request, `shared` all that may have
+    several at once.
     """
 
     settings: Settings
@@ -45,12 +47,14 @@ class Services:
     idle: dict[Client | Http2Client, None] = field(default_factory=dict)
     shared: set[Http2Client] = field(default_factory=set)
     stopping: bool = False
+    limits: Limits = field(init=False)
     policy: Policy = field(init=False)
     refusals: Refusals = field(init=False)
     turn: Turn = field(init=False)
     _warned: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self.limits = Limits(self.settings.max_header_size, self.settings.max_header_count)
         self.turn = Turn(self.outlet.settle)
         self.outlet.put_off_settling(self.turn.soon)
         self.policy = Policy(self.settings, self.warn)

@@ -102,7 +102,7 @@ class Upstreams:
         self._idle: list[Upstream] = []
         self._shared: dict[Origin, list[Http2Server]] = {}
         self._opening: dict[Origin, asyncio.Future[tuple[Connection, ConnectError | None]]] = {}
-        self._limits = Limits(services.settings.max_header_size, services.settings.max_header_count)
+        self._limits = services.limits
 
     def idle(self, origin: Origin, flow: Flow) -> Upstream | ServerLane | None:
         """What to ask `origin` on, if there is a connection that is idle, or has room; set as the flow's server

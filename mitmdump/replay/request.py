@@ -20,7 +20,7 @@ from ..model.message import Request
 from ..proxy.target import Origin
 from ..settings.replay import Place
 from ..wire.events import RequestHead
-from ..wire.head import CHUNKED, Fields, Lines, parse_request, write_request
+from ..wire.head import CHUNKED, parse_request, write_request
 from ..wire.hop import asks_for_upgrade, end_to_end, with_upgrade, without
 
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
@@ -72,7 +72,7 @@ def _is_sound(request: Request) -> bool:
     head = RequestHead(to_bytes(request.method), to_bytes(request.path), fields, b"HTTP/1.1")
     try:
         url.split_host_port(host_of(request), 0)
-        read = parse_request(write_request(head, Lines()), Fields(len(fields)))
+        read = parse_request(write_request(head), len(fields))
     except (RemoteError, ValueError):
         return False
     same = (read.method, read.target, len(read.fields)) == (head.method, head.target, len(fields))

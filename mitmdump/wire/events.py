@@ -44,14 +44,15 @@ class Survey:
     `values` are those of the DECISIVE fields that are here, by lower-case name; `options` is what Connection lists, in
     lower case (RFC 9110 section 7.6.1), and `closes`: "close" is one of them.
 
-    A head that says word for word what the one before it said shares its survey. So what others have found out is kept
-    here, too: `announced`, what the fields say of the body (`head`); `host`, the Host that was found good (`target`),
-    "" before that; and `passed`, the fields that go on to the next hop (`hop`).
+    Heads that say the same word for word share a survey. So what others have found out is kept here, too: `announced`,
+    what the fields say of the body (`head`); `host`, the Host that was found good (`target`), "" before that; `passed`,
+    what goes on to the next hop (`hop`); and `lines`, the fields as they are written (`head`).
     """
 
-    __slots__ = ("announced", "closes", "host", "options", "passed", "values")
+    __slots__ = ("announced", "closes", "fields", "host", "lines", "options", "passed", "values")
 
     def __init__(self, fields: list[Field]) -> None:
+        self.fields = fields
         self.values: dict[bytes, list[bytes]] = {}
         for name, value in fields:
             lower = name.lower()
@@ -62,7 +63,8 @@ class Survey:
         self.closes = b"close" in self.options
         self.announced: int | None = None
         self.host = ""
-        self.passed: list[Field] | None = None
+        self.passed: Survey | None = None
+        self.lines: bytes | None = None
 
 
 def _options(listed: bytes) -> frozenset[bytes]:
@@ -81,7 +83,8 @@ class Head:
     """What request and response heads share.
 
     `framing` is what body follows (see `head`); None: what the fields say, which the codec finds out. `known` is the
-    survey, as soon as somebody has asked for it; from then on the fields are not to be changed.
+    survey, as soon as somebody has asked for it; from then on the fields are not to be changed. `block` is what was
+    parsed, where that is remembered: such a head is not to be changed at all, but copied (`again`).
     """
 
     fields: list[Field]
@@ -89,6 +92,7 @@ class Head:
     stream_id: int
     framing: int | None
     known: Survey | None = field(repr=False, compare=False)
+    block: bytes = field(repr=False, compare=False)
 
     def survey(self) -> Survey:
         """What the fields say."""
@@ -134,6 +138,23 @@ class RequestHead(Head):
         self.authority = authority
         self.protocol = protocol
         self.known = None
+        self.block = b""
+
+    def again(self, stream_id: int = 1) -> RequestHead:
+        """The same head once more, with a list of fields of its own."""
+        copy = RequestHead(
+            self.method,
+            self.target,
+            self.fields.copy(),
+            self.version,
+            stream_id,
+            self.framing,
+            self.scheme,
+            self.authority,
+            self.protocol,
+        )
+        copy.known = self.survey()
+        return copy
 
 
 @dataclass(init=False)
@@ -163,7 +184,14 @@ class ResponseHead(Head):
         self.stream_id = stream_id
         self.framing = framing
         self.known = None
+        self.block = b""
         self.is_final = status >= 200 or status == 101
+
+    def again(self, stream_id: int = 1) -> ResponseHead:
+        """The same head once more, with a list of fields of its own, but without its framing."""
+        copy = ResponseHead(self.status, self.fields.copy(), self.reason, self.version, stream_id)
+        copy.known = self.survey()
+        return copy
 
 
 @dataclass(init=False)

@@ -10,7 +10,7 @@ finds fewer fields than there are lines does `_blame` look for the line and the 
 from __future__ import annotations
 
 import re
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeVar
 
 from ..errors import RemoteError
 from ..model.headers import Field, to_str
@@ -38,8 +38,17 @@ _ENOUGH_OF_A_LINE = 8000
 # What a client that speaks HTTP/2 begins with (RFC 9113 section 3.4): to HTTP/1 a request that nobody would send.
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-# Bytes of a head, or of its fields, that are remembered of each connection while it waits for its next head.
-_REMEMBERED: Final = 4096
+# A peer says nearly the same in every head, as HTTP/2's compression knows (RFC 7541), and so do peers of one kind:
+# often it is word for word what was said before, or differs in the first line only. What heads and fields say is
+# remembered for all connections together: if each of a thousand did so for itself, it would be more than the cache of
+# a processor holds. So many of each kind, of so many bytes and fields: some 10 MiB, if somebody is out to fill it.
+_ENTRIES: Final = 256
+_LONGEST: Final = 4096
+_MOST_FIELDS: Final = 64
+_requests: Final[dict[bytes, RequestHead]] = {}
+_responses: Final[dict[bytes, ResponseHead]] = {}
+_surveys: Final[dict[bytes, Survey]] = {}
+_T = TypeVar("_T")
 
 # What a body's framing is, besides a number of bytes.
 CHUNKED: Final = -1
@@ -70,48 +79,13 @@ def starts_like_http2(data: bytes) -> bool:
     return data.startswith(PREFACE[:18]) and PREFACE.startswith(data[: len(PREFACE)])
 
 
-class Fields:
-    """Parses the fields of one peer's heads, and remembers its last head.
-
-    A peer says nearly the same in every head, as HTTP/2's compression knows (RFC 7541): often it is word for word what
-    it said before, or differs in the first line only, and then comparing is all there is to do.
-    """
-
-    __slots__ = ("_block", "_fields", "_max", "_survey", "request", "response", "whole")
-
-    def __init__(self, max_fields: int) -> None:
-        self._max = max_fields
-        self._block: bytes | None = None
-        self._fields: list[Field] = []
-        self._survey = Survey([])
-        self.whole = b""  # the last head, and what it was
-        self.request: RequestHead | None = None
-        self.response: ResponseHead | None = None
-
-    def parse(self, block: bytes, head: Head, peer: str, status: int) -> None:
-        """Give a head the fields in `block`. Raises RemoteError with `status`."""
-        if block == self._block:
-            head.fields, head.known = self._fields.copy(), self._survey
-            return
-        head.fields = parse_fields(block, self._max, peer, status)
-        if len(block) <= _REMEMBERED:
-            self._block, self._fields, self._survey = block, head.fields.copy(), head.survey()
-            self.whole = b""
-
-    def again(self) -> list[Field]:
-        """The fields of the last head."""
-        return self._fields.copy()
-
-
-def parse_request(block: bytes, fields: Fields) -> RequestHead:
-    """Parse a request head, from its first byte to the empty line.
+def parse_request(block: bytes, max_fields: int) -> RequestHead:
+    """Parse a request head, from its first byte to the empty line; of what is remembered, a copy is to be made.
 
     Its `framing` is set. Raises RemoteError (400, 431, or 505 for a version that is not HTTP/1.0 or 1.1).
     """
-    if block == fields.whole and (last := fields.request):
-        head = RequestHead(last.method, last.target, fields.again(), last.version, 1, last.framing)
-        head.known = last.known
-        return head
+    if (past := _requests.get(block)) and len(past.fields) <= max_fields:
+        return past
     match = _REQUEST_LINE.match(block)
     if not match:
         if _OTHER_VERSION.match(block.partition(b"\r\n")[0]):
@@ -120,31 +94,52 @@ def parse_request(block: bytes, fields: Fields) -> RequestHead:
     method, target, version = match.groups()
     head = RequestHead(method, target, [], version)
     try:
-        fields.parse(block[match.end() : -2], head, "client", 400)
+        _give_fields(head, block[match.end() : -2], max_fields, "client", 400)
         head.framing = request_framing(head)
     except RemoteError as error:
+        head.fields = head.fields.copy()
         error.head = head
         raise
-    if len(block) <= _REMEMBERED:
-        fields.whole, fields.request = block, head
+    if _is_worth_remembering(block, head.fields):
+        head.block = block
+        _remember(_requests, block, head)
     return head
 
 
-def parse_response(block: bytes, fields: Fields) -> ResponseHead:
+def parse_response(block: bytes, max_fields: int) -> ResponseHead:
     """Parse a response head likewise, but for its `framing`. Raises RemoteError (502)."""
-    if block == fields.whole and (last := fields.response):
-        head = ResponseHead(last.status, fields.again(), last.reason, last.version)
-        head.known = last.known
-        return head
+    if (past := _responses.get(block)) and len(past.fields) <= max_fields:
+        return past
     match = _STATUS_LINE.match(block)
     if not match:
         raise RemoteError("the server's status line is not 'HTTP/1.1 200 reason'", 502)
     version, status, reason = match.groups()
     head = ResponseHead(int(status), [], reason or b"", version)
-    fields.parse(block[match.end() : -2], head, "server", 502)
-    if len(block) <= _REMEMBERED:
-        fields.whole, fields.response = block, head
+    _give_fields(head, block[match.end() : -2], max_fields, "server", 502)
+    if _is_worth_remembering(block, head.fields):
+        head.block = block
+        _remember(_responses, block, head)
     return head
+
+
+def _give_fields(head: Head, block: bytes, max_fields: int, peer: str, status: int) -> None:
+    """Give a head the fields in `block`. Raises RemoteError with `status`."""
+    known = _surveys.get(block)
+    if known is None or len(known.fields) > max_fields:
+        known = Survey(parse_fields(block, max_fields, peer, status))
+        if _is_worth_remembering(block, known.fields):
+            _remember(_surveys, block, known)
+    head.fields, head.known = known.fields, known
+
+
+def _is_worth_remembering(block: bytes, fields: list[Field]) -> bool:
+    return len(block) <= _LONGEST and len(fields) <= _MOST_FIELDS
+
+
+def _remember(memory: dict[bytes, _T], block: bytes, what: _T) -> None:
+    if len(memory) >= _ENTRIES:
+        memory.clear()
+    memory[block] = what
 
 
 def parse_fields(block: bytes, max_fields: int, peer: str, status: int) -> list[Field]:
@@ -192,33 +187,24 @@ def write_fields(fields: list[Field]) -> bytes:
     return b"\r\n".join([*map(b": ".join, fields), b"", b""]) if fields else b"\r\n"
 
 
-class Lines:
-    """Writes the fields of the heads that go to one peer, and remembers the last ones, as `Fields` does."""
-
-    __slots__ = ("_fields", "_lines")
-
-    def __init__(self) -> None:
-        self._fields: list[Field] = []
-        self._lines = b"\r\n"
-
-    def of(self, fields: list[Field]) -> bytes:
-        """The fields as `write_fields` writes them."""
-        if fields == self._fields:
-            return self._lines
-        lines = write_fields(fields)
-        if len(lines) <= _REMEMBERED:
-            self._fields, self._lines = fields.copy(), lines
-        return lines
-
-
-def write_request(head: RequestHead, lines: Lines) -> bytes:
+def write_request(head: RequestHead) -> bytes:
     """A request head as bytes, with its empty line."""
-    return b"%b %b %b\r\n%b" % (head.method, head.target, head.version, lines.of(head.fields))
+    return b"%b %b %b\r\n%b" % (head.method, head.target, head.version, _lines(head))
 
 
-def write_response(head: ResponseHead, lines: Lines) -> bytes:
+def write_response(head: ResponseHead) -> bytes:
     """A response head as bytes, with its empty line."""
-    return b"%b %d %b\r\n%b" % (head.version, head.status, head.reason, lines.of(head.fields))
+    return b"%b %d %b\r\n%b" % (head.version, head.status, head.reason, _lines(head))
+
+
+def _lines(head: Head) -> bytes:
+    """The fields as `write_fields` writes them, which it does once for all heads that share them."""
+    known = head.known
+    if known is None or known.fields is not head.fields:
+        return write_fields(head.fields)
+    if known.lines is None:
+        known.lines = write_fields(known.fields)
+    return known.lines
 
 
 def keeps_alive(head: RequestHead | ResponseHead) -> bool:

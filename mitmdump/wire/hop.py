@@ -56,8 +56,9 @@ def end_to_end(head: RequestHead | ResponseHead) -> list[Field]:
     """
     survey = head.survey()
     if survey.passed is None:
-        survey.passed = _end_to_end(head.fields, survey, _HTTP2 if head.version == b"HTTP/2" else _HOP_BY_HOP)
-    return survey.passed
+        fields = _end_to_end(head.fields, survey, _HTTP2 if head.version == b"HTTP/2" else _HOP_BY_HOP)
+        survey.passed = Survey(fields)
+    return survey.passed.fields
 
 
 def _end_to_end(fields: list[Field], survey: Survey, hop_by_hop: frozenset[bytes]) -> list[Field]:

@@ -26,8 +26,6 @@ from .head import (
     SWITCHED,
     TEXT,
     UNTIL_CLOSE,
-    Fields,
-    Lines,
     has_bare_lf,
     keeps_alive,
     parse_fields,
@@ -91,8 +89,7 @@ class Http1:
         self._is_server = role is Role.SERVER
         self.peer = "client" if self._is_server else "server"
         self._fault = 400 if self._is_server else 502
-        self._fields = Fields(self.limits.fields)
-        self._lines = Lines()
+        self._last: RequestHead | ResponseHead | None = None  # the peer's last head, if that is remembered
         self._buffer = b""
         self._out: list[bytes] = []
         self._searched = 0  # how much of the buffer is known not to hold the end of a head
@@ -179,23 +176,27 @@ class Http1:
                 return at + 2  # RFC 9112 section 2.2: an empty line before a request line is ignored
         elif self._writing == _HEAD:
             raise RemoteError("the server sent a response that nobody asked for", 502)
-        block = self._find_head(data, at)
-        if not block:
-            return -1
-        if self._is_server:
-            self._begin_request(parse_request(block, self._fields), events)
-        else:
-            self._begin_response(parse_response(block, self._fields), events)
-        return at + len(block)
-
-    def _find_head(self, data: bytes, at: int) -> bytes:
-        """The head at `at`, with its empty line; b"" if that is still to come."""
-        last = self._fields.whole
-        if last and data.startswith(last, at):  # nothing need be looked for
+        head = self._last
+        if head is not None and data.startswith(head.block, at):  # nothing need be looked for
             self._searched = 0
-            return last
-        end = self._find_end(data, at)
-        return data[at : end + 4] if end >= 0 else b""
+            after = at + len(head.block)
+        else:
+            end = self._find_end(data, at)
+            if end < 0:
+                return -1
+            after = end + 4
+            head = self._parse_head(data[at:after])
+        if isinstance(head, RequestHead):
+            self._begin_request(head.again(), events)
+        else:
+            self._begin_response(head.again(), events)
+        return after
+
+    def _parse_head(self, block: bytes) -> RequestHead | ResponseHead:
+        limit = self.limits.fields
+        head = parse_request(block, limit) if self._is_server else parse_response(block, limit)
+        self._last = head if head.block else None
+        return head
 
     def _begin_request(self, head: RequestHead, events: list[Event]) -> None:
         framing = head.framing
@@ -347,14 +348,14 @@ class Http1:
             head = request_to_http1(head)
         self._method = head.method
         self._announce(request_framing(head) if head.framing is None else head.framing)
-        self._out.append(write_request(head, self._lines))
+        self._out.append(write_request(head))
 
     def _send_response(self, head: ResponseHead) -> None:
         if head.version == _HTTP2:
             head = response_to_http1(head, self._method)
         if head.is_final:
             self._announce(response_framing(head, self._method) if head.framing is None else head.framing)
-        self._out.append(write_response(head, self._lines))
+        self._out.append(write_response(head))
 
     def _announce(self, framing: int) -> None:
         if self._writing != _HEAD:

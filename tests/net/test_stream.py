@@ -11,6 +11,7 @@ from support.streams import open_pair, pass_round, until
 from mitmdump.errors import StreamError
 from mitmdump.net import stream as module
 from mitmdump.net.stream import HIGH_WATER, Stream, Streams
+from mitmdump.net.wakeup import AT_ONCE
 
 # -- reading --------------------------------------------------------------------------------------------------------
 
@@ -71,6 +72,24 @@ async def test_a_reader_that_is_slow_stops_the_peer():
     held = len(await stream.peek(1))
     assert HIGH_WATER < held < 3 * HIGH_WATER
     read = 0
+    while read < 4 * HIGH_WATER:
+        read += len(await stream.read())
+    await sending
+
+
+@in_each_loop
+async def test_a_peer_that_floods_us_before_it_is_its_turn_is_stopped():
+    """R1: likewise for a client that is to wait until others have begun."""
+    stream, peer = await open_pair(buffers=8192)
+    gate, stream.resting = stream._streams.gate, True
+    gate._is_turn, gate._passed = True, AT_ONCE  # in a turn that does not end
+    reading = asyncio.create_task(stream.read())
+    sending = asyncio.create_task(peer.sends(bytes(4 * HIGH_WATER)))
+    await until(lambda: stream._paused)
+    assert not reading.done()
+    gate._next_turn()
+    read = len(await reading)
+    assert HIGH_WATER < read < 3 * HIGH_WATER
     while read < 4 * HIGH_WATER:
         read += len(await stream.read())
     await sending

@@ -50,19 +50,7 @@ def request_of(block: Block, stream_id: int, limits: Limits) -> RequestHead:
         block.head = read_request(block.fields, limits)
     head = block.head
     assert isinstance(head, RequestHead)
-    copy = RequestHead(
-        head.method,
-        head.target,
-        head.fields.copy(),
-        VERSION,
-        stream_id,
-        head.framing,
-        head.scheme,
-        head.authority,
-        head.protocol,
-    )
-    copy.known = head.survey()
-    return copy
+    return head.again(stream_id)
 
 
 def response_of(block: Block, stream_id: int, method: bytes, limits: Limits) -> ResponseHead:
@@ -71,8 +59,7 @@ def response_of(block: Block, stream_id: int, method: bytes, limits: Limits) -> 
         block.head = read_response(block.fields, limits)
     head = block.head
     assert isinstance(head, ResponseHead)
-    copy = ResponseHead(head.status, head.fields.copy(), b"", VERSION, stream_id)
-    copy.known = head.survey()
+    copy = head.again(stream_id)
     framing = response_framing(copy, method)
     copy.framing = CHUNKED if framing == UNTIL_CLOSE else framing
     return copy
