@@ -1,6 +1,7 @@
 """What a module that becomes machine code must not do: what mypyc 2.4 takes, and makes something else of.
 
-Each rule is here because breaking it gave wrong answers, or a crash, and not an error when it was compiled.
+Most rules are here because breaking them gave wrong answers, or a crash, and no error when it was compiled; that of
+slots, because they mean nothing there.
 """
 
 import ast

@@ -306,6 +306,22 @@ async def test_stopping_records_what_was_cut_off():
         assert await peer.reads_all() == b""
 
 
+@in_loop
+async def test_stopping_leaves_no_upload_behind():
+    """R7: the task that sends the rest of a request ends with the exchange."""
+    async with proxying() as proxy:
+        before = asyncio.all_tasks()
+        client, peer, _ = await exchange_begins(proxy, UPLOAD + b"\r\nhe")
+        await peer.reads_head()
+        uploads = asyncio.all_tasks() - before - set(proxy.tasks)
+        assert uploads
+        proxy.tasks[0].cancel()
+        assert (await proxy.flow()).error == "the proxy was stopped before the exchange was complete"
+        await asyncio.wait(uploads, timeout=10)
+        assert all(upload.cancelled() for upload in uploads)
+        client.closes()
+
+
 def test_what_may_be_repeated_is_what_is_idempotent():
     assert b"POST" not in IDEMPOTENT
     assert b"PATCH" not in IDEMPOTENT
