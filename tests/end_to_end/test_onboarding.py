@@ -5,13 +5,11 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+from support.browser import FLAGS
 from support.clients import ask, check_page, curl, get, open_tls
 from support.program import Start
 from support.servers import Nginx
 from support.tools import run
-
-_FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"]
-_QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
 def test_a_client_gets_the_ca_with_curl_and_can_then_trust_us(start: Start, tmp_path: Path) -> None:
@@ -35,7 +33,7 @@ def test_chromium_shows_the_page_on_a_screen_of_a_phone(start: Start, tmp_path: 
     picture = tmp_path / "page.png"
     with start() as proxy:
         proxy.expected.append("the client does not trust our certificate")  # it tries https first
-        options = [*_FLAGS, *_QUIET, f"--proxy-server={proxy.url}", f"--user-data-dir={tmp_path / 'profile'}"]
+        options = [*FLAGS, f"--proxy-server={proxy.url}", f"--user-data-dir={tmp_path / 'profile'}"]
         shown = run("chromium", *options, "--dump-dom", "http://mitm.it/", seconds=90, HOME=str(tmp_path))
         size = ("--window-size=500,900", f"--screenshot={picture}")
         run("chromium", *options, *size, "http://mitm.it/", seconds=90, HOME=str(tmp_path))
