@@ -18,7 +18,7 @@ from setuptools.command.sdist import sdist
 COMPILED = {
     "flowfile": "frame packing schema usual_bytes writer",
     "model": "body connection flow message url",
-    "net": "stream turn wakeup",
+    "net": "stream turn vigil wakeup",
     "proxy": "channel client exchange handled heads policy target upstreams",
     "sinks": "exporter filesink output recorder series tap",
     "tls": "session",

@@ -5,6 +5,7 @@
 | `stream` | one connection: read, peek, write, drain, start_tls, close; and the time-outs of all of them |
 | `wide` | reading much at a time from a peer that has much to send |
 | `wakeup` | waiting for bytes without a turn of the event loop, and who goes on first |
+| `vigil` | staying awake for a moment after bytes have come |
 | `turn` | what is done once, at the end of a turn of the event loop |
 | `binding` | listening sockets |
 | `listener` | accepting clients, within limits |

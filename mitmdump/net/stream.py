@@ -24,6 +24,7 @@ from typing import Protocol, cast
 from ..errors import PeerError, StreamError, TlsError
 from ..model.connection import Address
 from .loops import Outgoing
+from .vigil import Vigil, processors
 from .wakeup import Gate, Wakeup
 from .wide import PLENTY, read_widely
 
@@ -64,11 +65,12 @@ class Consumer(Protocol):
 
 
 class Streams:
-    """All open streams: their number, their time-outs, whose peers may begin, and those that lead to servers."""
+    """All open streams: their number, their time-outs, when they go on, and those that lead to servers."""
 
     def __init__(self) -> None:
         self.outgoing = Outgoing()
         self.gate = Gate()
+        self.vigil = Vigil(processors())
         self._open: set[Stream] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -308,6 +310,7 @@ class Stream:
         self._streams.add(self)
 
     def data_received(self, data: bytes) -> None:
+        self._streams.vigil.keep()
         if self.forgiving:
             self._quiet = 0.0
         if self._session is None:

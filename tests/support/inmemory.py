@@ -16,6 +16,7 @@ from typing import Any
 
 from mitmdump.model.connection import Connection
 from mitmdump.net.stream import Stream, Streams
+from mitmdump.net.vigil import Vigil
 from mitmdump.proxy.client import Client
 from mitmdump.proxy.services import Services
 from mitmdump.proxy.target import Origin
@@ -119,6 +120,7 @@ class Passage:
         self.failures: list[BaseException] = []
         self.outlet = Outlet(None, sinks, self.failures.append)
         services = Services(Settings(), self.outlet, contexts()[0], print, lambda _: None)
+        services.streams.vigil = Vigil(processors=1)  # the turns that it adds are as many as the clock says
         is_tls = scheme == "https"
         self.client = FarEnd("client", services.streams, make_client() if is_tls else None)
         self.server = FarEnd("server", services.streams, make_server(IDENTITY) if is_tls else None)
