@@ -222,7 +222,7 @@ BODY = Table(
         "How many bytes passed, chunked framing removed, content coding not. Absent: as many as content has, or 0.",
     ),
     Key("complete", _BOOLEAN, "The end of the body was seen. Absent: it was cut off, or is still running."),
-    Key("sha256", Kind("binary", bytes), "SHA-256 of all that passed."),
+    Key("sha256", Kind("binary", bytes), "SHA-256 of all that passed. Absent: all was stored, or nobody knows it."),
     Key("content", _BINARY, "The bytes that were stored. Absent: they are in BODY frames, or were not stored."),
 )
 ERROR = Table(

@@ -134,14 +134,14 @@ def _response_map(response: Response, content: bytes | None, request_version: st
 def _body_map(body: Body, content: bytes | None) -> Map | None:
     """The map of a body, None for one that is empty."""
     found: Map = {}
-    if content == b"" and body.complete and not body.length and body.sha256 is None:
+    if content == b"" and body.complete and not body.length and body.digest is None:
         return None
     if body.length and (content is None or len(content) != body.length):
         found["length"] = body.length
     if body.complete:
         found["complete"] = True
-    if body.sha256 is not None:
-        found["sha256"] = body.sha256
+    if body.digest is not None:
+        found["sha256"] = body.digest
     if content is not None:
         found["content"] = content
     return found
@@ -305,6 +305,8 @@ def _read_body(content: Map) -> tuple[Body, Map]:
     if "content" in known:
         known["source"] = known.pop("content")
         known.setdefault("length", len(known["source"]))
+    if "sha256" in known:
+        known["digest"] = known.pop("sha256")
     return Body(**known), unknown
 
 

@@ -148,7 +148,7 @@ def _is_plain(flow: Flow) -> bool:
 
 def _front_of(body: Body, content: bytes | None) -> bytes | None:
     """What stands before the content of a body: nothing if that is empty. None: not all of it is here."""
-    if content is None or not body.complete or body.sha256 is not None or len(content) != body.length:
+    if content is None or not body.complete or body.digest is not None or len(content) != body.length:
         return None
     return _BODY + header_of_bytes(len(content)) if content else b""
 

@@ -180,16 +180,13 @@ class SectionWriter:
 
 
 class RunningFlow:
-    """A flow that is written while it runs. The bytes of its bodies go into the file as they come, and are hashed."""
+    """A flow that is written while it runs. The bytes of its bodies go into the file as they come."""
 
-    __slots__ = ("_digests", "_flow", "_has_response", "_messages", "_streamed", "_writer")
+    __slots__ = ("_flow", "_has_response", "_messages", "_streamed", "_writer")
 
     def __init__(self, writer: SectionWriter, flow: Flow) -> None:
-        from hashlib import sha256  # here, as it brings OpenSSL, and reading needs none
-
         self._writer = writer
         self._flow = flow
-        self._digests = (sha256(), sha256())
         self._streamed = [0, 0]
         self._messages = 0
         self._tell()
@@ -197,7 +194,6 @@ class RunningFlow:
     def data(self, part: Part, data: bytes) -> None:
         """Write the next piece of a body."""
         self._tell_response()
-        self._digests[part].update(data)
         self._streamed[part] += len(data)
         self._writer.put_piece(self._flow.id, part, data)
 
@@ -213,7 +209,7 @@ class RunningFlow:
         found = flow_map(self._flow, request, response)
         for part, name in enumerate(("request", "response")):
             if name in found and self._streamed[part]:
-                self._seal(found[name]["body"], part)
+                found[name]["body"].setdefault("length", self._streamed[part])
         if any(self._streamed):
             found["streamed"] = self._streamed
         if self._messages:
@@ -221,11 +217,6 @@ class RunningFlow:
         found["done"] = True
         self._writer.put_flow(self._flow, found)
         self._writer.flows += 1
-
-    def _seal(self, body: Map, part: int) -> None:
-        """Note what we know of a body because all of it passed here."""
-        if body.setdefault("length", self._streamed[part]) == self._streamed[part]:
-            body.setdefault("sha256", self._digests[part].digest())
 
     def _tell_response(self) -> None:
         """If we are cut off, what comes from the server needs a response to belong to."""

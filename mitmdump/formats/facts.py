@@ -214,6 +214,10 @@ def _nothing(_: Any) -> None:
     return None
 
 
+def _sha256(message: HttpMessage) -> bytes | None:
+    return message.body.sha256 if message.body.length else None
+
+
 def _is_cut(message: HttpMessage) -> bool:
     body = message.body
     return body.source is not None and body.stored < body.length
@@ -309,7 +313,7 @@ _MESSAGE_KEYS: Table = (
     Key("timestamp_end", _TIME, "When its last byte came."),
     Key("size", _INTEGER, "Bytes of the body as sent, with its content coding.", lambda message: message.body.length),
     Key("complete", _BOOLEAN, "The end of the body was seen.", lambda message: message.body.complete),
-    Key("sha256", _HEX, "SHA-256 of the body as sent, hexadecimal.", lambda message: message.body.sha256),
+    Key("sha256", _HEX, "SHA-256 of the body as sent, hexadecimal.", _sha256),
     Key("truncated", _BOOLEAN, "Only the beginning of the body was recorded.", _is_cut),
 )
 BODY: Table = (

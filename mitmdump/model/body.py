@@ -27,31 +27,43 @@ class Source(Protocol):
 class Body:
     """One message body.
 
-    `length`: bytes that passed; `complete`: the end was seen, so `length` is the whole; `sha256`: digest of all that
-    passed, where it was taken; `source`: the kept bytes, None if none were kept (an empty body keeps b"").
+    `length`: bytes that passed; `complete`: the end was seen, so `length` is the whole; `digest`: SHA-256 of all that
+    passed, taken where less is kept; `source`: the kept bytes, None if none were kept (an empty body keeps b"").
     """
 
     length: int
     complete: bool
-    sha256: bytes | None
+    digest: bytes | None
     source: bytes | Source | None
 
     def __init__(
         self,
         length: int = 0,
         complete: bool = False,
-        sha256: bytes | None = None,
+        digest: bytes | None = None,
         source: bytes | Source | None = None,
     ) -> None:
         self.length = length
         self.complete = complete
-        self.sha256 = sha256
+        self.digest = digest
         self.source = source
 
     @property
     def stored(self) -> int:
         """How many bytes were kept."""
         return 0 if self.source is None else len(self.source)
+
+    @property
+    def sha256(self) -> bytes | None:
+        """SHA-256 of all that passed: what was noted, or that of the kept bytes where these are all."""
+        if self.digest is not None or self.stored != self.length:
+            return self.digest
+        from hashlib import sha256  # here, as it brings OpenSSL, and few ask
+
+        digest = sha256()
+        for piece in self.pieces():
+            digest.update(piece)
+        return digest.digest()
 
     def pieces(self) -> Iterator[bytes]:
         """The kept bytes in order, some 64 KiB at a time, without holding more than one piece in memory."""

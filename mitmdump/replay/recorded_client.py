@@ -150,4 +150,4 @@ class _Kept:
 
     def body(self) -> Body:
         source = None if self._bytes is None else bytes(self._bytes)
-        return Body(self._length, complete=True, sha256=self._digest.digest(), source=source)
+        return Body(self._length, complete=True, digest=self._digest.digest(), source=source)

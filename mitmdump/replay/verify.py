@@ -226,22 +226,12 @@ def _tail(path: str) -> str:
 
 def _is_same(one: Body, other: Body) -> bool:
     """Are two bodies of one length the same? Of a body of which nothing is known but that, yes."""
-    digests = [_sha256(body) for body in (one, other)]
+    digests = [body.sha256 for body in (one, other)]
     return None in digests or digests[0] == digests[1]
 
 
-def _sha256(body: Body) -> bytes | None:
-    if body.sha256 is not None or body.stored != body.length:
-        return body.sha256
-    digest = sha256()
-    for piece in body.pieces():
-        digest.update(piece)
-    return digest.digest()
-
-
 def _digest(body: Body) -> str:
-    digest = _sha256(body)
-    return f"{body.length} bytes" + (f", sha256 {digest.hex()}" if digest else "")
+    return f"{body.length} bytes" + (f", sha256 {digest.hex()}" if (digest := body.sha256) else "")
 
 
 def _hex(data: bytes) -> str:

@@ -230,7 +230,7 @@ class _PassingBody:
         original = live.body
         whole = self._seen == original.length
         if self._concerned is False or not self._seen:
-            message.body.sha256 = original.sha256 if whole or not self._redactor.bodies else None
+            message.body.digest = original.digest if whole or not self._redactor.bodies else None
             return ()
         try:
             changed, is_changed = self._redacted(whole)
@@ -238,7 +238,7 @@ class _PassingBody:
             self._give_up(error)
             raise
         if not is_changed:
-            message.body.sha256 = original.sha256
+            message.body.digest = original.digest
             return self._release()
         self._drop()
         message.body = Body(len(changed), original.complete)

@@ -41,7 +41,7 @@ class Trimming(Sink):
     def finish(self, flow: Flow) -> None:
         for seen, message in zip(self._running.pop(flow.id), (flow.request, flow.response), strict=True):
             if message and message.body.length == seen.length > self._limit:
-                message.body.sha256 = seen.digest.digest()
+                message.body.digest = seen.digest.digest()
         self._sink.finish(flow)
 
     def put(self, flow: Flow, raw: RawFlow | None = None) -> None:

@@ -23,7 +23,7 @@ def a_full_flow() -> Flow:
     flow.websocket = WebSocket(True, 1000, "bye")
     for message in (flow.request, flow.response):
         message.trailers = Headers([(b"t", b"1")])
-        message.body.sha256 = bytes(32)
+        message.body.digest = bytes(32)
     return flow
 
 

@@ -43,7 +43,7 @@ def made_usual(flow: Flow) -> Flow:
     for message in (flow.request, flow.response):
         if message is not None:
             message.trailers, message.timestamp_end = None, START
-            message.body.sha256, message.body.complete = None, True
+            message.body.digest, message.body.complete = None, True
             message.body.length = message.body.stored
     if flow.request is not None:
         flow.request.timestamp_start = flow.timestamp_start

@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 from base64 import b64decode
+from hashlib import sha256
 from io import BytesIO
 
 import pytest
@@ -101,6 +102,22 @@ def test_a_body_that_was_cut_says_so():
     response = line(flow)["response"]
 
     assert (response["size"], response["text"], response["truncated"]) == (1000, "abc", True)
+
+
+@pytest.mark.parametrize(
+    ("body", "digest"),
+    [
+        (Body(5, complete=True, source=b"hello"), sha256(b"hello").hexdigest()),
+        (Body(1000, digest=b"\1\2", source=b"hello"), "0102"),
+        (Body(1000, source=b"hello"), None),
+        (Body(0, complete=True, source=b""), None),
+    ],
+)
+def test_the_digest_is_that_of_the_body_as_sent_wherever_there_is_one(body, digest):
+    flow = answered()
+    flow.response.body = body
+
+    assert line(flow)["response"].get("sha256") == digest
 
 
 def test_a_body_that_was_not_recorded_has_a_size_only():

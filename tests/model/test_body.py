@@ -1,6 +1,7 @@
 """Bodies: their length is known without their bytes, and their bytes come in bounded pieces."""
 
 from collections.abc import Iterator
+from hashlib import sha256
 
 import pytest
 
@@ -51,3 +52,19 @@ def test_a_body_elsewhere_is_read_through_its_source():
     assert body.stored == 6
     assert list(body.pieces()) == [b"abc", b"def"]
     assert body.read() == b"abcdef"
+
+
+@pytest.mark.parametrize(
+    ("body", "digest"),
+    [
+        (Body(6, source=b"abcdef"), sha256(b"abcdef").digest()),
+        (Body(6, source=OnDisk(b"abc", b"def")), sha256(b"abcdef").digest()),
+        (Body(0, source=None), sha256(b"").digest()),
+        (Body(7, source=b"abcdef"), None),
+        (Body(7, source=None), None),
+        (Body(7, digest=b"noted", source=b"abcdef"), b"noted"),
+        (Body(6, digest=b"noted", source=b"abcdef"), b"noted"),
+    ],
+)
+def test_the_digest_is_the_one_that_was_noted_or_that_of_all_bytes_if_they_were_kept(body, digest):
+    assert body.sha256 == digest

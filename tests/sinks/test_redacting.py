@@ -176,7 +176,7 @@ def test_a_body_without_secrets_stays_as_it_was_sent() -> None:
     body = gzip.compress(b'{"a": "b"}')
     flow = answering(body, JSON, (b"Content-Encoding", b"gzip"))
     assert flow.response
-    flow.response.body.sha256 = b"digest"
+    flow.response.body.digest = b"digest"
 
     keeper = Stage().put(flow)
 
@@ -206,7 +206,7 @@ def _partly(data: bytes, length: int) -> Flow:
 def test_what_cannot_be_redacted_is_not_stored(flow: Flow, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redact, "DECODED_LIMIT", 500)
     assert flow.response
-    length, flow.response.body.sha256 = flow.response.body.length, b"digest"
+    length, flow.response.body.digest = flow.response.body.length, b"digest"
     stage = Stage()
 
     keeper = stage.put(flow)

@@ -61,7 +61,7 @@ def test_the_digest_of_a_cut_body_is_that_of_the_whole(limit: int, digest: bytes
 
     assert flow.response
     assert (flow.response.body.length, flow.response.body.complete) == (5, True)
-    assert flow.response.body.sha256 == digest
+    assert flow.response.body.digest == digest
 
 
 def test_each_body_has_a_limit_of_its_own() -> None:
@@ -78,11 +78,11 @@ def test_each_body_has_a_limit_of_its_own() -> None:
 def test_a_digest_that_was_known_is_not_replaced_by_that_of_a_part() -> None:
     flow = a_flow()
     assert flow.response
-    flow.response.body.length, flow.response.body.sha256 = 9, b"known"
+    flow.response.body.length, flow.response.body.digest = 9, b"known"
 
     Trimming(Sink(), 2).put(flow)
 
-    assert flow.response.body.sha256 == b"known"
+    assert flow.response.body.digest == b"known"
 
 
 def test_messages_are_kept_whole() -> None:

@@ -13,7 +13,6 @@ wire, the flow is made to agree with itself:
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
 
@@ -246,9 +245,8 @@ def _add_known(message: HttpMessage, known: Object) -> None:
     body.complete = known.get("complete", False)
     if known.get("truncated"):
         body.length = max(known.get("size", 0), body.stored)
-    body.sha256 = known.get("sha256")
-    if body.stored == body.length and body.sha256 != sha256(message.raw_content or b"").digest():
-        body.sha256 = None  # that of a text which somebody has edited
+    if body.stored < body.length:
+        body.digest = known.get("sha256")
 
 
 def _websocket_message(told: Object) -> Message:
