@@ -24,7 +24,7 @@ from typing import Protocol, cast
 from ..errors import PeerError, StreamError, TlsError
 from ..model.connection import Address
 from .loops import Outgoing
-from .vigil import Vigil, processors
+from .vigil import Vigil, granted
 from .wakeup import Gate, Wakeup
 from .wide import PLENTY, read_widely
 
@@ -70,7 +70,7 @@ class Streams:
     def __init__(self) -> None:
         self.outgoing = Outgoing()
         self.gate = Gate()
-        self.vigil = Vigil(processors())
+        self.vigil = Vigil(granted())
         self._open: set[Stream] = set()
         self._timer: asyncio.TimerHandle | None = None
 

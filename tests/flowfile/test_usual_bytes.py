@@ -12,6 +12,7 @@ from mitmdump.flowfile import usual_bytes
 from mitmdump.flowfile.packing import make_packer, unpack
 from mitmdump.flowfile.schema import flow_map
 from mitmdump.flowfile.usual_bytes import UsualFlows
+from mitmdump.model.body import Body
 from mitmdump.model.connection import Connection
 from mitmdump.model.flow import Error, Flow, WebSocket
 from mitmdump.model.headers import Headers
@@ -94,6 +95,7 @@ def test_an_exchange_that_ended_well_takes_the_short_way(flow: Flow) -> None:
         changed("request", trailers=Headers()),
         changed("response", trailers=Headers()),
         changed("response", timestamp_end=None),
+        changed("response", body=Body(5, complete=True, digest=b"noted")),
         changed("request", headers=Headers([("text", b"x")])),  # type: ignore[list-item]
         changed("request", headers=Headers([[b"a", b"b"]])),  # type: ignore[list-item]
         changed("client_conn", id=2**64),

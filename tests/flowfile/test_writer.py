@@ -138,6 +138,14 @@ def test_what_passed_of_a_body_and_its_digest_are_told_where_less_is_stored() ->
     assert body == {"length": 6, "complete": True, "sha256": digest}
 
 
+def test_a_body_of_which_nobody_told_the_length_has_that_of_its_pieces() -> None:
+    written, flow = Written(), live(a_flow(content=b""))
+    running = written.writer.start(flow)
+    running.data(Part.RESPONSE, b"abc")
+    running.finish()
+    assert written.of_type(frame.FLOW)[-1]["response"]["body"]["length"] == 3
+
+
 def test_a_response_that_comes_later_is_told_before_its_first_byte() -> None:
     written, flow = Written(), live(a_flow())
     response, flow.response = flow.response, None

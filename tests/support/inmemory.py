@@ -120,7 +120,7 @@ class Passage:
         self.failures: list[BaseException] = []
         self.outlet = Outlet(None, sinks, self.failures.append)
         services = Services(Settings(), self.outlet, contexts()[0], print, lambda _: None)
-        services.streams.vigil = Vigil(processors=1)  # the turns that it adds are as many as the clock says
+        services.streams.vigil = Vigil(granted=1)  # the turns that it adds are as many as the clock says
         is_tls = scheme == "https"
         self.client = FarEnd("client", services.streams, make_client() if is_tls else None)
         self.server = FarEnd("server", services.streams, make_server(IDENTITY) if is_tls else None)
