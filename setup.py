@@ -16,7 +16,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.sdist import sdist
 
 COMPILED = {
-    "flowfile": "frame packing schema usual_bytes writer",
+    "flowfile": "frame keys packing reader schema usual usual_bytes writer",
     "model": "body connection flow message url",
     "net": "stream turn vigil wakeup",
     "proxy": "channel client exchange handled heads policy target upstreams",

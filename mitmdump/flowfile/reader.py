@@ -60,7 +60,7 @@ def recognise(head: bytes) -> bool:
 
 def holds_frame(head: bytes) -> bool:
     """Is there a whole frame in these bytes? So a flow file may be told whose beginning is damaged."""
-    return next(iter(Frames(BytesIO(head).read, lambda *_: None)), None) is not None
+    return next(iter(Frames(BytesIO(head).read, lambda _offset, _size, _reason: None)), None) is not None
 
 
 class FlowReader:

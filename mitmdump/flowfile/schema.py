@@ -12,8 +12,7 @@ Unknown keys of a flow and of the maps inside it travel in `Flow.extra`, those o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..model.body import Body
 from ..model.connection import Connection
@@ -179,8 +178,7 @@ _INNER = {
 }
 
 
-@dataclass(frozen=True)
-class Told:
+class Told(NamedTuple):
     """What a FLOW frame says about the frames around it, and not about the flow.
 
     `streamed` (bytes in BODY frames, per part) and `messages` (how many MESSAGE frames) are None in a frame that does
