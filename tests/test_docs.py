@@ -61,7 +61,7 @@ def test_the_readme_lists_the_exit_statuses():
 
 
 def test_the_readme_shows_the_floors():
-    shown = {name.strip(" /"): int(floor) for floor, names, _ in rows(len(TABLE) + 1) for name in names.split(",")}
+    shown = {name.strip(" /"): int(floor) for floor, names, _ in rows(-1) for name in names.split(",")}
 
     assert shown == {room: floor for room, floor in FLOOR.items() if room != "__main__"}
 
